@@ -1,0 +1,230 @@
+"""Write a model folder that is either absent or complete, readable under the user's umask.
+
+Sizes are known from the plan: every shard's header is written first, tensors follow in place,
+everything is fsynced, and one rename makes the folder appear.
+"""
+
+import errno
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from evomerge.checkpoints.reader import INDEX, ITEM_BYTES, SINGLE
+from evomerge.errors import OutputError
+
+HEADER_ALIGNMENT = 8
+RESERVE = 1 << 20
+"""Bytes for config, tokenizer and card that the free-space check adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A tensor to be written: name, safetensors dtype, shape."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Size of its data."""
+        return prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+def partition(tensors: Sequence[Shape], shard_bytes: int) -> list[list[Shape]]:
+    """Split tensors, in order, into shards of at most `shard_bytes` (or one tensor)."""
+    shards: list[list[Shape]] = [[]]
+    filled = 0
+    for tensor in tensors:
+        if shards[-1] and filled + tensor.bytes > shard_bytes:
+            shards.append([])
+            filled = 0
+        shards[-1].append(tensor)
+        filled += tensor.bytes
+    return shards
+
+
+@contextmanager
+def atomic_folder(target: Path, *, expected_bytes: int = 0, replace: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `target`; on success it becomes `target`, else it goes.
+
+    Args:
+        target: where the result shall be.
+        expected_bytes: size of the result, checked against the free space beforehand.
+        replace: whether an existing target is replaced.
+
+    Raises:
+        OutputError: the place cannot be written, is taken, or has too little space.
+    """
+    target = Path(os.path.abspath(target))
+    check_target(target, expected_bytes=expected_bytes, replace=replace)
+    partial = target.parent / f".{target.name}.partial"
+    with _output_errors(target):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+    try:
+        with _output_errors(target):
+            yield partial
+            _sync_folder(partial)
+            _replace_folder(partial, target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def check_target(target: Path, *, expected_bytes: int = 0, replace: bool = False) -> None:
+    """Check, creating only parent folders, that a result can be written at `target`.
+
+    Raises:
+        OutputError: saying why not.
+    """
+    target = Path(os.path.abspath(target))
+    if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
+        raise OutputError(
+            f"{target} exists already", "Choose another place, or pass --force to replace it"
+        )
+    with _output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe = target.parent / f".{target.name}.probe"
+        probe.mkdir(exist_ok=True)
+        probe.rmdir()
+        free = shutil.disk_usage(target.parent).free
+    if expected_bytes and expected_bytes + RESERVE > free:
+        raise OutputError(
+            f"{target} needs {_size(expected_bytes)}, only {_size(free)} are free there",
+            "Free some space or choose another disk",
+        )
+
+
+def write_shards(
+    folder: Path,
+    shards: Sequence[Sequence[Shape]],
+    fill: Callable[[str, Callable[[int, memoryview], None]], None],
+) -> None:
+    """Write weight files (and, for several, their index).
+
+    Args:
+        folder: an existing folder.
+        shards: which tensors go into which file.
+        fill: called once per tensor as fill(name, write); it calls write(byte offset, data).
+    """
+    weight_map: dict[str, str] = {}
+    for number, tensors in enumerate(shards, start=1):
+        file = SINGLE if len(shards) == 1 else _shard_name(number, len(shards))
+        weight_map |= dict.fromkeys((tensor.name for tensor in tensors), file)
+        _write_shard(folder / file, tensors, fill)
+    if len(shards) > 1:
+        total = sum(tensor.bytes for shard in shards for tensor in shard)
+        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file and bring it to the disk."""
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's contents (not its mode) and bring it to the disk."""
+    with source.open("rb") as origin, target.open("wb") as copy:
+        shutil.copyfileobj(origin, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _write_shard(file: Path, tensors: Sequence[Shape], fill: Any) -> None:
+    header, offsets, size = _lay_out(tensors)
+    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _reserve(handle, size)
+        _write_all(handle, 0, memoryview(header))
+        for tensor in tensors:
+            start = offsets[tensor.name]
+            fill(tensor.name, lambda at, data, start=start: _write_all(handle, start + at, data))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lay_out(tensors: Sequence[Shape]) -> tuple[bytes, dict[str, int], int]:
+    table: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for tensor in tensors:
+        extent = [end, end + tensor.bytes]
+        table[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": extent}
+        end = extent[1]
+    text = json.dumps(table, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % HEADER_ALIGNMENT)
+    header = struct.pack("<Q", len(text)) + text
+    offsets = {t.name: len(header) + table[t.name]["data_offsets"][0] for t in tensors}
+    return header, offsets, len(header) + end
+
+
+def _reserve(handle: int, size: int) -> None:
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except (AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
+        os.ftruncate(handle, size)
+
+
+def _write_all(handle: int, offset: int, data: memoryview) -> None:
+    done = 0
+    while done < len(data):
+        done += os.pwrite(handle, data[done:], offset + done)
+
+
+def _replace_folder(partial: Path, target: Path) -> None:
+    old = target.parent / f".{target.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.rename(target, old)
+    os.rename(partial, target)
+    _sync_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _output_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OutputError(
+                f"the disk is full: {target} was not written", "Free some space and run again"
+            ) from error
+        raise OutputError(
+            f"{target} cannot be written: {error.strerror or error}", "Choose another place"
+        ) from error
+
+
+def _shard_name(number: int, count: int) -> str:
+    return f"model-{number:05d}-of-{count:05d}.safetensors"
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

@@ -1,0 +1,74 @@
+"""`evomerge evolve`: start a run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from evomerge.config import RunConfig
+
+NAME = "evolve"
+EXAMPLE = "evomerge evolve demo --name first --evaluations 28"
+
+
+def command(  # noqa: PLR0913 - what people change from run to run
+    file: str = typer.Argument(help="A run file, or the name of a shipped one."),
+    name: str = typer.Option(None, help="Name of the run; the file's, if absent."),
+    evaluations: int = typer.Option(None, min=1, help="Candidates to try."),
+    seed: int = typer.Option(None, min=0, help="Seed of everything random."),
+    workers: int = typer.Option(None, min=1, help="Candidates tried at once."),
+    runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
+) -> None:
+    """Evolve a merge: forecast, search, verdict, and the winner as a folder."""
+    from evomerge.config import load_config
+
+    config = load_config(file)
+    update = {
+        **({"name": name} if name else {}),
+        **({"seed": seed} if seed is not None else {}),
+        **({"search": config.search.model_copy(update={"evaluations": evaluations})} if evaluations else {}),
+        **({"executor": config.executor.model_copy(update={"workers": workers})} if workers else {}),
+    }  # fmt: skip
+    run_and_report(config.model_copy(update=update), runs, as_json=as_json)
+
+
+def run_and_report(config: "RunConfig", runs: Path, *, as_json: bool = False) -> None:
+    """Run to the end and print forecast and result."""
+    from evomerge.cli.output import ProgressLine, print_forecast
+    from evomerge.evolve import evolve
+
+    try:
+        with ProgressLine() as progress:
+            result = evolve(
+                config,
+                runs=runs,
+                progress=progress,
+                tell_forecast=None if as_json else print_forecast,
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; go on with: {resume_command(config.name, runs)}", err=True)
+        raise
+    report(result, as_json=as_json)
+
+
+def report(result: "object", *, as_json: bool) -> None:
+    """Print a finished run."""
+    from evomerge.cli.output import print_json, print_result
+    from evomerge.evolve import RunResult
+
+    assert isinstance(result, RunResult)
+    if as_json:
+        verdict = result.verdict.to_values()
+        best = str(result.best) if result.best else None
+        cost = {"wall_seconds": result.wall_seconds, "cpu_seconds": result.cpu_seconds}
+        print_json({"folder": str(result.folder), "best": best, **cost, "verdict": verdict})
+    else:
+        print_result(result)
+
+
+def resume_command(name: str, runs: Path) -> str:
+    """Return the command that goes on with a run."""
+    where = "" if runs == Path("runs") else f" --runs {runs}"
+    return f"evomerge resume {name}{where}"

@@ -1,0 +1,64 @@
+"""`evomerge`: the verbs in the order in which people meet them, and what errors look like."""
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+import typer
+
+from evomerge.cli import cp, demo, evolve, ls, merge, resume, runs, show, validate
+from evomerge.errors import EvoMergeException
+from evomerge.logging_config import configure_logging
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="evomerge",
+    help="Find, by evolution, the merge of language models that is best at what you care about.",
+    epilog="Example: evomerge demo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, ls, cp, validate, merge, evolve, resume, runs, show):
+    app.command(name=verb.NAME, epilog=f"Example: {verb.EXAMPLE}")(verb.command)
+
+
+@app.callback()
+def options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is going on."),
+    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
+) -> None:
+    """Find, by evolution, the merge of language models that is best at what you care about."""
+    if version:
+        from evomerge import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    configure_logging(verbose=verbose)
+
+
+def main() -> NoReturn:
+    """Run the command line; exit with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except EvoMergeException as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

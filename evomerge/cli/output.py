@@ -1,0 +1,202 @@
+"""What people see: tables, JSON, a progress line. The only place that prints."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from evomerge.evolve import RunResult
+    from evomerge.evolve.forecast import Forecast
+    from evomerge.evolve.verdict import Line, Verdict
+
+console = Console(highlight=False)
+err_console = Console(stderr=True, highlight=False)
+QUIET_STEP = 10.0
+"""Seconds between progress lines where there is no terminal."""
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON; NaN becomes null."""
+    typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows that have the same keys; numbers to the right."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for name in rows[0] if rows else ():
+        numeric = all(isinstance(row[name], (int, float)) for row in rows)
+        table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_escape(_show(value)) for value in row.values()))
+    console.print(table)
+
+
+def print_verdict(verdict: "Verdict") -> None:
+    """Print the verdict's table and its sentence."""
+    tasks = list(verdict.lines[0].tasks)
+    table = Table(
+        title=f"Test: {verdict.items} items no search has seen", title_justify="left", box=None,
+        pad_edge=False,
+    )  # fmt: skip
+    for name in ("", "model"):
+        table.add_column(name)
+    for name in ("score [95 % interval]", *tasks, "lead", "won:lost", "p"):
+        table.add_column(name, justify="right")
+    for line in verdict.lines:
+        table.add_row(*_verdict_cells(line, tasks), style="bold" if line.kind == "winner" else "")
+    console.print(table)
+    console.print()
+    console.print(_escape(verdict.sentence), style="bold green" if verdict.better else "bold yellow")
+
+
+def print_forecast(forecast: "Forecast") -> None:
+    """Print what the run will cost."""
+    f = forecast
+    each = f"{f.seconds_per_candidate:.2f} s" if f.seconds_per_candidate else "next to nothing"
+    memory = f", {_bytes(f.memory)} of live models" if f.memory else ""
+    console.print(
+        f"Forecast: {f.candidates} candidates × {f.items['search']} items × "
+        f"{1000 * f.seconds_per_candidate / max(f.items['search'], 1):.2f} ms ({each} a candidate, "
+        f"{f.merge_share:.0%} of it merging) in {f.genes} genes; then {f.finalists} finalists × "
+        f"{f.items['validation']} and {f.rivals + 1} models × {f.items['test']} items. "
+        f"About {_duration(f.seconds)} with {f.workers} worker{'s' * (f.workers > 1)}{memory}."
+    )
+
+
+def print_result(result: "RunResult") -> None:
+    """Print verdict, cost and where the winner is."""
+    print_verdict(result.verdict)
+    scores = {"search": result.verdict.search_score, "validation": result.verdict.validation_score}
+    told = ", ".join(f"{name} {score:.3f}" for name, score in scores.items() if score is not None)
+    assert result.verdict.lines[0].overall is not None
+    console.print(
+        f"The winner's score by split: {told}, test {result.verdict.lines[0].overall.mean:.3f}. "
+        f"Cost: {_duration(result.wall_seconds)}, {_duration(result.cpu_seconds)} of CPU."
+    )
+    if result.best:
+        console.print("The winner is in ", end="")
+        typer.echo(str(result.best))
+
+
+class ProgressLine:
+    """Progress on one line of a terminal (rate, time left, best so far); else a line now and then."""
+
+    def __init__(self) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self._live = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=err_console,
+        )
+        self._task: TaskID | None = None
+        self._label, self._done, self._total, self._began, self._spoken = "", 0, 0, 0.0, 0.0
+
+    def begin(self, label: str, total: int) -> None:
+        """Start a phase."""
+        self._label, self._done, self._total = label, 0, total
+        self._began = self._spoken = time.monotonic()
+        if err_console.is_terminal:
+            self._task = self._live.add_task(label, total=total, note="", rate="")
+            self._live.start()
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Report steps done."""
+        self._done += steps
+        now = time.monotonic()
+        rate = _rate(self._done / max(now - self._began, 1e-9), self._label)
+        if self._task is not None:
+            self._live.update(self._task, advance=steps, note=note, rate=rate)
+        elif now - self._spoken > QUIET_STEP or self._done == self._total:
+            self._spoken = now
+            typer.echo(f"{self._label} {self._done}/{self._total} {rate} {note}".rstrip(), err=True)
+
+    def end(self) -> None:
+        """Close the phase."""
+        if self._task is not None:
+            self._live.refresh()
+            self._live.stop()
+            self._live.remove_task(self._task)
+            self._task = None
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+def _verdict_cells(line: "Line", tasks: Sequence[str]) -> list[str]:
+    mark = {"winner": "merge", "parent": "parent", "default": "default"}[line.kind]
+    if line.overall is None:
+        return [mark, _escape(line.label), f"failed: {_escape(line.failure)}"]
+    overall = f"{line.overall.mean:.3f} [{line.overall.low:.3f}, {line.overall.high:.3f}]"
+    means = [f"{line.tasks[name].mean:.3f}" for name in tasks]
+    if line.difference is None or line.p_value is None:
+        return [mark, _escape(line.label), overall, *means, "", "", ""]
+    p_value = f"{line.p_value:.3f}" if line.p_value >= 0.001 else "<0.001"
+    lead = f"{line.difference:+.3f}"
+    return [mark, _escape(line.label), overall, *means, lead, f"{line.wins}:{line.losses}", p_value]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    return "" if value is None else str(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _rate(per_second: float, label: str) -> str:
+    if label == "merge":
+        return f"{_bytes(per_second)}/s"
+    return f"{per_second:.1f}/s" if per_second >= 1 else f"{1 / max(per_second, 1e-9):.1f} s each"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+

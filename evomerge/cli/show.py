@@ -1,0 +1,79 @@
+"""`evomerge show`: one run, its candidates, its verdict, a recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+NAME = "show"
+EXAMPLE = "evomerge show first"
+
+
+def command(
+    run: str = typer.Argument(help="Name of the run, or its folder."),
+    runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
+    top: int = typer.Option(10, min=1, help="How many candidates."),
+    recipe: int = typer.Option(None, min=0, help="Print the recipe of this candidate (its number)."),
+    as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
+) -> None:
+    """Show a run: its best candidates, its failures, its verdict; or one candidate's recipe."""
+    from evomerge.cli.output import print_json
+    from evomerge.evolve import find_run
+    from evomerge.store import open_store
+
+    with open_store(find_run(run, runs)) as store:
+        row, candidates = store.run(), store.candidates()
+    if recipe is not None:
+        _print_recipe(candidates, recipe)
+    elif as_json:
+        print_json(_values(row, candidates))
+    else:
+        _print_run(row, candidates, top)
+
+
+def _print_recipe(candidates: list[Any], number: int) -> None:
+    from evomerge.errors import UnknownName
+    from evomerge.recipe import write_yaml
+
+    found = next((c for c in candidates if c.number == number), None)
+    if found is None:
+        raise UnknownName(f"the run has no candidate {number}", f"It has 0 to {len(candidates) - 1}")
+    typer.echo(write_yaml(dict(found.recipe)), nl=False)
+
+
+def _values(row: Any, candidates: list[Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"run": asdict(row) if row else None, "candidates": [asdict(c) for c in candidates]}
+
+
+def _print_run(row: Any, candidates: list[Any], top: int) -> None:
+    from evomerge.cli.output import console, print_table, print_verdict
+    from evomerge.evolve.verdict import read_verdict
+
+    search = [c for c in candidates if c.stage == "search"]
+    failed = [c for c in search if c.error]
+    done = [c for c in search if c.objective is not None]
+    console.print(
+        f"{row.name}: {row.state}, {len(done)} of {row.config['search']['evaluations']} candidates "
+        f"done, {len(failed)} failed"
+    )
+    best = sorted(done, key=lambda c: -c.objective)[:top]
+    if best:
+        print_table("Best of the search (items that the search saw)", [_candidate(c) for c in best])
+    for c in failed[:3]:
+        console.print(f"failed: {c.label}: {c.error}", markup=False)
+    if row.verdict:
+        console.print()
+        print_verdict(read_verdict(row.verdict))
+
+
+def _candidate(c: Any) -> dict[str, Any]:
+    return {
+        "number": c.number,
+        "candidate": c.label,
+        "search score": c.objective,
+        "items": c.items,
+        "merge s": c.seconds.get("merge", float("nan")),
+        "evaluate s": c.seconds.get("evaluate", float("nan")),
+    }

@@ -1,0 +1,162 @@
+"""Tasks: items in three splits that never touch, and the evaluator that scores them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from evomerge.errors import EvaluationError
+from evomerge.evaluation.base import Evaluator
+from evomerge.records import Item
+from evomerge.registry import suggest
+
+SPLITS = ("search", "validation", "test")
+SHARES = {"search": 0.4, "validation": 0.3, "test": 0.3}
+"""How a file without splits is divided."""
+ZOO = "zoo:"
+OTHER_NAMES = {"train": None, "valid": "validation", "val": "validation", "dev": "validation"}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a run.
+
+    Attributes:
+        name: as in the run file.
+        evaluator: what scores its items.
+        items: split -> items, in an order that depends on seed and content only.
+        weight: share in the overall score, positive.
+        key: identity of the evaluator and its options; part of the cache key of every score.
+    """
+
+    name: str
+    evaluator: Evaluator
+    items: Mapping[str, tuple[Item, ...]]
+    weight: float
+    key: str
+
+
+def read_items(
+    task: str, data: str | Mapping[str, str], *, seed: int = 0, limits: Mapping[str, int] | None = None
+) -> dict[str, tuple[Item, ...]]:
+    """Read a task's items.
+
+    Args:
+        task: its name.
+        data: `zoo:NAME`, one JSONL file (lines may name their `split`; else they are divided by
+            seeded hash), or {split: JSONL file}.
+        seed: of the division and of the choice of items.
+        limits: most items per split; which ones depends on seed and content only.
+
+    Raises:
+        EvaluationError: a file is missing or not JSONL, or a split has no items.
+    """
+    pools: dict[str, dict[str, Item]] = {split: {} for split in SPLITS}
+    for split, path in _files(task, data):
+        for number, fields in _read_lines(task, path):
+            item = Item(_key(task, fields), task, fields)
+            home = split or _split_of(task, path, number, fields, seed, item.key)
+            if home:
+                pools[home][item.key] = item
+    _keep_apart(task, pools)
+    chosen: dict[str, tuple[Item, ...]] = {}
+    for split, pool in pools.items():
+        if not pool:
+            raise EvaluationError(
+                f"task {task}: its {split} split is empty", "Give items for search, validation and test"
+            )
+        order = sorted(pool.values(), key=lambda item: _draw(seed, item.key))
+        chosen[split] = tuple(order[: (limits or {}).get(split)])
+    return chosen
+
+
+def zoo_tasks() -> dict[str, Path]:
+    """Return the embedded item files by name."""
+    folder = Path(str(files("evomerge"))) / "zoo" / "tasks"
+    return {path.stem: path for path in sorted(folder.glob("*.jsonl"))}
+
+
+def _files(task: str, data: str | Mapping[str, str]) -> list[tuple[str | None, Path]]:
+    if isinstance(data, str):
+        if not data.startswith(ZOO):
+            return [(None, Path(data).expanduser())]
+        name = data.removeprefix(ZOO)
+        if name not in zoo_tasks():
+            hint = suggest(name, list(zoo_tasks()))
+            raise EvaluationError(
+                f"task {task}: the zoo has no items {name!r}{hint}", f"It has {', '.join(zoo_tasks())}"
+            )
+        return [(None, zoo_tasks()[name])]
+    return [(split, Path(path).expanduser()) for split, path in data.items()]
+
+
+def _read_lines(task: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise EvaluationError(f"task {task}: {path} cannot be read: {reason}") from None
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            fields = None
+        if not isinstance(fields, dict):
+            raise EvaluationError(
+                f"task {task}: line {number} of {path} is not a JSON object", "Write one item a line"
+            )
+        rows.append((number, fields))
+    return rows
+
+
+def _split_of(
+    task: str, path: Path, number: int, fields: dict[str, Any], seed: int, key: str
+) -> str | None:
+    named = fields.get("split")
+    if named is None:
+        return _divide(seed, key)
+    if named in OTHER_NAMES:
+        return OTHER_NAMES[named]
+    if named not in SPLITS:
+        raise EvaluationError(
+            f"task {task}: line {number} of {path} has the split {named!r}{suggest(str(named), list(SPLITS))}",
+            f"Splits are {', '.join(SPLITS)} (and train, which is passed over)",
+        )
+    return str(named)
+
+
+def _keep_apart(task: str, pools: Mapping[str, Mapping[str, Item]]) -> None:
+    for i, first in enumerate(SPLITS):
+        for second in SPLITS[i + 1 :]:
+            shared = pools[first].keys() & pools[second].keys()
+            if shared:
+                raise EvaluationError(
+                    f"task {task}: {len(shared)} items stand in both {first} and {second}",
+                    "Splits must not share items, or the verdict means nothing",
+                )
+
+
+def _key(task: str, fields: Mapping[str, Any]) -> str:
+    content = {name: value for name, value in fields.items() if name != "split"}
+    text = json.dumps([task, content], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _draw(seed: int, key: str) -> float:
+    digest = hashlib.sha256(f"{seed} {key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _divide(seed: int, key: str) -> str:
+    draw, edge = _draw(seed, f"split {key}"), 0.0
+    for split, share in SHARES.items():
+        edge += share
+        if draw < edge:
+            return split
+    return SPLITS[-1]

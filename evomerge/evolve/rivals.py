@@ -1,0 +1,43 @@
+"""Whom a merge must beat: every parent, and every recipe people use without searching."""
+
+from evomerge.config import GenomeSettings
+from evomerge.evolve.trials import Trial
+from evomerge.recipe import Recipe, Slice, Source, constant
+from evomerge.recipe.model import freeze_parameters
+
+TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
+
+
+def parent_trials(genome: GenomeSettings) -> list[Trial]:
+    """Return the base and every model, each as it is."""
+    names = dict.fromkeys([*([genome.base_model] if genome.base_model else []), *genome.models])
+    return [Trial(name, _recipe(genome, "passthrough", [name])) for name in names]
+
+
+def default_trials(genome: GenomeSettings) -> list[Trial]:
+    """Return the recipes to compare with: uniform, task arithmetic, TIES, DARE-TIES."""
+    models = [model for model in genome.models if model != genome.base_model]
+    uniform = _recipe(genome, "linear", models, weight=1.0)
+    trials = [Trial("uniform linear", uniform)]
+    if genome.base_model is None:
+        return trials
+    for weight in TASK_ARITHMETIC:
+        recipe = _recipe(genome, "task_arithmetic", models, weight=weight)
+        trials.append(Trial(f"task arithmetic {weight:g}", recipe))
+    ties = _recipe(genome, "ties", models, weight=1.0, density=0.2)
+    share = round(1 / len(models), 6)
+    dare = _recipe(genome, "dare_ties", models, weight=share, density=0.5, rescale="paper")
+    return [*trials, Trial("ties", ties), Trial("dare_ties", dare)]
+
+
+def _recipe(
+    genome: GenomeSettings, method: str, models: list[str], **values: float | str
+) -> Recipe:
+    return Recipe(
+        method=method,
+        slices=(Slice(tuple(Source(model) for model in models)),),
+        base_model=genome.base_model if method not in ("linear", "passthrough") else None,
+        parameters=freeze_parameters({name: constant(value) for name, value in values.items()}),
+        dtype=genome.dtype,
+        tokenizer_source=genome.tokenizer_source,
+    )

@@ -1,0 +1,321 @@
+"""A run from beginning to end, and a run taken up again: the same path over the same store."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from evomerge.checkpoints.locate import ZOO
+from evomerge.config import RunConfig, load_config, parse_config
+from evomerge.engine import Models, make_plan
+from evomerge.engine.tensor import Workbench, find_nonfinite, nonfinite_error
+from evomerge.errors import EvaluationError, StoreError
+from evomerge.evaluation import SPLITS, Task
+from evomerge.evolve.build import (
+    build_executor,
+    build_genome,
+    build_searcher,
+    build_tasks,
+    needs_models,
+)
+from evomerge.evolve.finish import (
+    BEST,
+    choose_winner,
+    export,
+    face_rivals,
+    search_scores,
+    short_list,
+)
+from evomerge.evolve.forecast import Forecast, make_forecast
+from evomerge.evolve.loop import search
+from evomerge.evolve.rivals import default_trials, parent_trials
+from evomerge.evolve.trials import Trial, Trials
+from evomerge.evolve.verdict import Verdict, read_verdict
+from evomerge.executors import Executor
+from evomerge.genome import ParameterSpace
+from evomerge.recipe import fingerprint_recipe, write_yaml
+from evomerge.store import RunStore, open_store
+from evomerge.types import Progress
+
+PACKAGES = ("evomerge", "torch", "transformers", "tokenizers", "cmaes", "numpy", "safetensors")
+Tell = Callable[[Forecast], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run leaves.
+
+    Attributes:
+        folder: of the run.
+        best: folder of the winner, which transformers loads; None where no model was judged.
+        verdict: what to believe of it.
+        wall_seconds: over all sittings.
+        cpu_seconds: over all sittings and processes.
+    """
+
+    folder: Path
+    best: Path | None
+    verdict: Verdict
+    wall_seconds: float
+    cpu_seconds: float
+
+
+def evolve(
+    config: RunConfig | str | Path | dict[str, Any],
+    *,
+    runs: str | Path = "runs",
+    progress: Progress | None = None,
+    tell_forecast: Tell | None = None,
+) -> RunResult:
+    """Start a run and see it through.
+
+    Args:
+        config: a RunConfig, a run file, the name of a shipped one, or its document as a dict.
+        runs: folder of all runs; this one gets `runs`/<name>.
+        progress: told of every finished candidate.
+        tell_forecast: told the forecast before the search begins.
+
+    Raises:
+        EvoMergeException: bad input, found before the search starts; nothing is lost.
+        KeyboardInterrupt: on Ctrl-C; `resume` goes on.
+    """
+    if isinstance(config, dict):
+        config = parse_config(config)
+    elif not isinstance(config, RunConfig):
+        config = load_config(config)
+    folder = Path(runs) / config.name
+    preparation = _prepare(config, folder)
+    with open_store(folder, write=True) as store:
+        _create(store, config, preparation.models)
+        return _carry_on(store, config, preparation, progress, tell_forecast)
+
+
+def resume(
+    name: str | Path,
+    *,
+    runs: str | Path = "runs",
+    progress: Progress | None = None,
+    tell_forecast: Tell | None = None,
+) -> RunResult:
+    """Go on with a run that was interrupted, as if it had not been.
+
+    Args:
+        name: of the run, or its folder.
+        runs: folder of all runs.
+        progress: told of every finished candidate.
+        tell_forecast: told the forecast, made anew.
+
+    Raises:
+        StoreError: there is no such run, or its models were changed since.
+    """
+    folder = find_run(name, runs)
+    with open_store(folder) as store:
+        known = store.run()
+    if known is None:
+        raise StoreError(f"{folder} holds no run", "Start it again with `evomerge evolve`")
+    config = RunConfig.model_validate(known.config)
+    if known.state == "finished" and known.verdict:
+        best = folder / BEST if (folder / BEST).exists() else None
+        verdict = read_verdict(known.verdict)
+        return RunResult(folder, best, verdict, known.wall_seconds, known.cpu_seconds)
+    preparation = _prepare(config, folder, begun=True)
+    _refuse_changes(known.models, preparation.models, config)
+    with open_store(folder, write=True) as store:
+        return _carry_on(store, config, preparation, progress, tell_forecast)
+
+
+def check_run(config: RunConfig) -> dict[str, Any]:
+    """Find everything that is wrong with a run, without starting it; return what it would be."""
+    preparation = _prepare(config, None)
+    items = {split: sum(len(t.items[split]) for t in preparation.tasks) for split in SPLITS}
+    return {
+        "genes": len(preparation.genome.space),
+        "candidates": config.search.evaluations,
+        "tasks": len(config.tasks),
+        **{f"{split} items": count for split, count in items.items()},
+    }
+
+
+def find_run(name: str | Path, runs: str | Path) -> Path:
+    """Return the folder of a run given by name or by folder."""
+    for folder in (Path(runs) / name, Path(name)):
+        if (folder / "store.db").exists():
+            return folder
+    raise StoreError(f"there is no run {str(name)!r} in {runs}", "See `evomerge runs`")
+
+
+@dataclass(frozen=True)
+class _Preparation:
+    """What was opened and checked before the run starts."""
+
+    models: Models
+    tasks: tuple[Task, ...]
+    genome: ParameterSpace
+    judges_models: bool
+    model_bytes: int
+
+
+def _prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> _Preparation:
+    """Find everything that is wrong before anything is written."""
+    if folder and not begun and (folder / "store.db").exists():
+        raise StoreError(
+            f"the run {config.name!r} exists already in {folder.parent}",
+            f"Go on with `evomerge resume {config.name}`, or start another with --name",
+        )
+    models = Models()
+    tasks = build_tasks(config)
+    genome = build_genome(config, models)
+    build_searcher(config, len(genome.space))
+    trials = [*parent_trials(config.genome), *default_trials(config.genome)]
+    plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in trials]
+    make_plan(genome.decode(genome.space.middle()), models)
+    judges_models = needs_models(config)
+    if judges_models and not begun:
+        _refuse_nonfinite(models, plans[-1].recipe.models)
+    size = sum(shape.bytes for shape in plans[0].shapes)
+    return _Preparation(models, tasks, genome, judges_models, size)
+
+
+def _refuse_nonfinite(models: Models, references: tuple[str, ...]) -> None:
+    bench = Workbench()
+    for reference in references:
+        if found := find_nonfinite(models[reference], bench):
+            raise nonfinite_error(reference, *found)
+
+
+def _create(store: RunStore, config: RunConfig, models: Models) -> None:
+    names = dict.fromkeys([*config.genome.models, config.genome.base_model])
+    known = {
+        name: {"fingerprint": models[name].fingerprint, "stamp": models[name].stamp()}
+        for name in names
+        if name
+    }
+    document = config.model_dump(mode="json")
+    (store.folder / "config.yml").write_text(write_yaml(document), encoding="utf-8")
+    store.create(
+        config.name, config=document, seed=config.seed, models=known, versions=_versions()
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _refuse_changes(known: Any, models: Models, config: RunConfig) -> None:
+    for name, recorded in known.items():
+        checkpoint = models[name]
+        same = checkpoint.fingerprint == recorded["fingerprint"]
+        if same and not name.startswith(ZOO):
+            same = checkpoint.stamp() == recorded["stamp"]
+        if not same:
+            raise StoreError(
+                f"{name} was changed since the run {config.name!r} began",
+                "Put the old files back, or start a new run with --name",
+            )
+
+
+def _carry_on(
+    store: RunStore,
+    config: RunConfig,
+    preparation: _Preparation,
+    progress: Progress | None,
+    tell_forecast: Tell | None,
+) -> RunResult:
+    with _effort(store), build_executor(config) as executor:
+        verdict, recipe = _evolve(store, config, preparation, executor, progress, tell_forecast)
+    best = None
+    if preparation.judges_models:
+        best = export(recipe, store.folder, seed=config.seed, verdict=verdict, progress=progress)
+    store.finish("finished", verdict.to_values())
+    row = store.run()
+    assert row is not None
+    return RunResult(store.folder, best, verdict, row.wall_seconds, row.cpu_seconds)
+
+
+def _evolve(  # noqa: PLR0913 - the parts of a run
+    store: RunStore,
+    config: RunConfig,
+    preparation: _Preparation,
+    executor: Executor,
+    progress: Progress | None,
+    tell_forecast: Tell | None,
+) -> tuple[Verdict, Any]:
+    genome, tasks = preparation.genome, preparation.tasks
+    names = [name for name in [config.genome.base_model, *config.genome.models] if name]
+    fingerprints = preparation.models.fingerprints(names)
+    trials = Trials(store, tasks, executor, fingerprints, config.seed, progress)
+    forecast = _probe(config, preparation, trials, executor.workers, progress)
+    if tell_forecast:
+        tell_forecast(forecast)
+    searcher = build_searcher(config, len(genome.space))
+    search(searcher, genome, trials, evaluations=config.search.evaluations, progress=progress)
+    rows = store.candidates("search")
+    finalists = short_list(rows, searcher, genome, config.finalists)
+    winner, validated = choose_winner(finalists, trials, progress)
+    mark = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
+    verdict = face_rivals(
+        winner,
+        config,
+        trials,
+        search_score=search_scores(rows).get(mark),
+        validation_score=validated.objectives[0],
+        progress=progress,
+    )
+    return verdict, winner.recipe
+
+
+def _probe(
+    config: RunConfig,
+    preparation: _Preparation,
+    trials: Trials,
+    workers: int,
+    progress: Progress | None,
+) -> Forecast:
+    """Evaluate the parents on the search items: a check of the tasks, and a measure of the cost."""
+    parents: list[Trial] = parent_trials(config.genome)
+    if progress:
+        progress.begin("parents", len(parents))
+    results = trials.run("probe", 0, parents, "search")
+    if progress:
+        progress.end()
+    for trial, result in zip(parents, results, strict=True):
+        if result.failure:
+            raise EvaluationError(
+                f"{trial.label} cannot be evaluated: {result.failure}",
+                "Mend the task or the model, remove the run's folder, and start again",
+            )
+    return make_forecast(
+        trials.store.candidates("probe"),
+        preparation.tasks,
+        genes=len(preparation.genome.space),
+        candidates=config.search.evaluations,
+        finalists=config.finalists,
+        rivals=len(parents) + len(default_trials(config.genome)),
+        workers=workers,
+        model_bytes=preparation.model_bytes if preparation.judges_models else 0,
+    )
+
+
+@contextmanager
+def _effort(store: RunStore) -> Iterator[None]:
+    """Add this sitting's wall and CPU seconds to the store, however it ends."""
+    start, before = time.monotonic(), _cpu_seconds()
+    try:
+        yield
+    finally:
+        store.add_effort(time.monotonic() - start, _cpu_seconds() - before)
+
+
+def _cpu_seconds() -> float:
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system

@@ -1,0 +1,62 @@
+"""The contract of executors: jobs in, results out as they finish, failures included.
+
+An executor imports no pillar. It is told where work is done by a dotted name, `package.module:name`,
+of a factory: `factory(setup)` is called once per worker and returns the function that does a job.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from evomerge.records import Job, JobResult, Outcome
+from evomerge.registry import Registry
+
+Work = Callable[[Job], JobResult]
+
+
+class Executor(ABC):
+    """Base of all executors; use as a context manager.
+
+    Args:
+        target: dotted name of the worker factory.
+        setup: what the factory is called with; must be picklable.
+        workers: how many jobs run at once.
+        threads: threads each worker may use.
+    """
+
+    def __init__(self, target: str, setup: Any, *, workers: int = 1, threads: int = 1) -> None:
+        self.target = target
+        self.setup = setup
+        self.workers = workers
+        self.threads = threads
+
+    def __enter__(self) -> "Executor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        """Yield one result per job, in the order in which they finish."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop all workers; no process survives."""
+
+
+EXECUTORS: Registry[type[Executor]] = Registry("executor", "evomerge.executors")
+
+
+def make_work(target: str, setup: Any) -> Work:
+    """Import the factory and make one worker's job function."""
+    module, _, name = target.partition(":")
+    work: Work = getattr(importlib.import_module(module), name)(setup)
+    return work
+
+
+def failed(job: Job, reason: str) -> JobResult:
+    """Return the result of a job that could not be done."""
+    outcomes = (Outcome(candidate.fingerprint, failure=reason) for candidate in job.cohort)
+    return JobResult(job.number, tuple(outcomes))

@@ -1,0 +1,233 @@
+"""Parameter space (Akiba et al., 2024): one value per layer group, component and model.
+
+https://arxiv.org/abs/2403.13187
+
+For every parameter of the merge method that declares a search range there is one gene per layer
+group × component × model (× nothing, for parameters that all models share). Embeddings and head
+are groups of their own. A genome decodes to a Recipe that mergekit would read, too.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evomerge.checkpoints.architecture import Layout, is_head
+from evomerge.errors import ConfigError, Problem
+from evomerge.methods import METHODS
+from evomerge.methods.spec import ParameterSpec
+from evomerge.recipe.model import Recipe, Slice, Source, freeze_parameters
+from evomerge.recipe.schedule import Rule, Schedule, Value, constant
+from evomerge.space import Gene, SearchSpace
+
+if TYPE_CHECKING:
+    from evomerge.types import Genome
+
+REST = "rest"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tensors that share genes: layers [first, last), or named tensors outside the layers."""
+
+    label: str
+    layers: tuple[int, int] | None
+    tensors: tuple[str, ...] = ()
+
+
+class ParameterSpace:
+    """The genome of a parameter-space search.
+
+    Args:
+        models: what is merged, in order; the base need not be among them.
+        method: a merge method with parameters to search.
+        layout: of the models.
+        base_model: for methods that need one.
+        layer_granularity: layers per group; 0 puts all layers into one.
+        filters: component name -> parts of tensor names; tensors that match none get genes of
+            their own. Empty: all tensors of a layer share their genes.
+        own_embeddings: whether embeddings and head have genes of their own; otherwise they
+            follow the first and the last layer group.
+        allow_negative_weights: whether weights are sought in [-high, high].
+        smooth: whether values are interpolated between layer groups.
+        ranges: parameter name -> (low, high), instead of the method's own search range.
+        parameters: fixed parameters, by name.
+        dtype: of the merged model.
+        tokenizer_source: as in recipes.
+
+    Raises:
+        ConfigError: nothing to search, or a range the method does not allow.
+    """
+
+    def __init__(  # noqa: PLR0913 - the genome's settings, as mergekit-evolve names them
+        self,
+        models: Sequence[str],
+        method: str,
+        layout: Layout,
+        *,
+        base_model: str | None = None,
+        layer_granularity: int = 0,
+        filters: Mapping[str, Sequence[str]] | None = None,
+        own_embeddings: bool = True,
+        allow_negative_weights: bool = False,
+        smooth: bool = False,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        parameters: Mapping[str, Value] | None = None,
+        dtype: str | None = None,
+        tokenizer_source: str | None = None,
+    ) -> None:
+        self.spec = METHODS.get(method)
+        self.models = tuple(models)
+        self.base_model = base_model
+        self.smooth = smooth
+        self._fixed = dict(parameters or {})
+        self._settings = {"dtype": dtype, "tokenizer_source": tokenizer_source}
+        self._layer_groups = _group_layers(layout, layer_granularity)
+        self._outer_groups = _group_outer(layout) if own_embeddings else []
+        self._components = _components(layout, filters or {})
+        self._negative = allow_negative_weights
+        self._ranges = dict(ranges or {})
+        self._searched = [p for p in self.spec.parameters.values() if p.search]
+        self._parents = [m for m in self.models if self.spec.base == "none" or m != base_model]
+        self._check()
+        self.space = SearchSpace(list(self._genes()))
+
+    def decode(self, genome: "Genome") -> Recipe:
+        """Turn a point of the unit cube into a recipe."""
+        values = self.space.decode(genome)
+        whole = self.smooth or len(self._layer_groups) == 1
+        slices = [self._whole(values)] if whole else self._slices(values)
+        fixed = {name: constant(value) for name, value in self._fixed.items()}
+        return Recipe(
+            method=self.spec.name,
+            slices=tuple(slices),
+            base_model=self.base_model,
+            parameters=freeze_parameters(fixed),
+            **self._settings,  # type: ignore[arg-type]  # two names of str | None
+        )
+
+    def _check(self) -> None:
+        problems = [
+            Problem(f"genome.ranges.{name}", f"{self.spec.name} does not search {name!r}")
+            for name in self._ranges
+            if name not in {p.name for p in self._searched}
+        ]
+        for parameter in self._searched:
+            low, high = self._range(parameter)
+            bounds = parameter.range
+            if not low < high:
+                problems.append(Problem("genome.ranges", f"{parameter.name}: low must be < high"))
+            elif bounds and not (bounds.holds(low) and bounds.holds(high)):
+                message = f"{parameter.name} must stay in {bounds}"
+                problems.append(Problem("genome.ranges", message))
+        if not self._searched:
+            problems.append(Problem("genome.merge_method", f"{self.spec.name} has nothing to search"))
+        if problems:
+            raise ConfigError("genome", problems)
+
+    def _range(self, parameter: ParameterSpec) -> tuple[float, float]:
+        assert parameter.search is not None
+        low, high = self._ranges.get(parameter.name, (parameter.search.low, parameter.search.high))
+        negative = self._negative and parameter.name == "weight" and low >= 0.0
+        return (-high, high) if negative else (low, high)
+
+    def _genes(self) -> list[Gene]:
+        genes = []
+        for parameter in self._searched:
+            low, high = self._range(parameter)
+            for model in self._owners(parameter):
+                for group in [*self._outer_groups, *self._layer_groups]:
+                    for component in self._components if group.layers else [""]:
+                        name = _gene_name(parameter.name, model, group.label, component)
+                        genes.append(Gene(name, low, high))
+        return genes
+
+    def _owners(self, parameter: ParameterSpec) -> Sequence[int | None]:
+        return range(len(self._parents)) if parameter.per_model else [None]
+
+    def _whole(self, values: Mapping[str, float]) -> Slice:
+        groups = self._layer_groups
+        sources = [
+            Source(model, None, self._parameters(values, k, groups, self._outer_groups))
+            for k, model in enumerate(self._parents)
+        ]
+        return Slice(tuple(sources), None, self._parameters(values, None, groups, self._outer_groups))
+
+    def _slices(self, values: Mapping[str, float]) -> list[Slice]:
+        slices = []
+        last = len(self._layer_groups) - 1
+        for place, group in enumerate(self._layer_groups):
+            outer = self._outer_groups if place in (0, last) else []
+            sources = [
+                Source(model, group.layers, self._parameters(values, k, [group], outer))
+                for k, model in enumerate(self._parents)
+            ]
+            shared = self._parameters(values, None, [group], outer)
+            slices.append(Slice(tuple(sources), None, shared))
+        return slices
+
+    def _parameters(
+        self,
+        values: Mapping[str, float],
+        model: int | None,
+        groups: Sequence[Group],
+        outer: Sequence[Group],
+    ) -> tuple[tuple[str, Schedule], ...]:
+        schedules = {}
+        for parameter in self._searched:
+            if parameter.per_model != (model is not None):
+                continue
+            name = parameter.name
+            rules = [
+                Rule(tensor, (values[_gene_name(name, model, group.label, "")],))
+                for group in outer
+                for tensor in group.tensors
+            ]
+            schedules[name] = Schedule((*rules, *self._layer_rules(values, name, model, groups)))
+        return freeze_parameters(schedules)
+
+    def _layer_rules(
+        self, values: Mapping[str, float], name: str, model: int | None, groups: Sequence[Group]
+    ) -> list[Rule]:
+        rules: list[Rule] = []
+        last = list(self._components)[-1]
+        for component, parts in self._components.items():
+            found = tuple(values[_gene_name(name, model, g.label, component)] for g in groups)
+            rules += [Rule(part, found) for part in (parts if component != last else [None])]
+        return rules
+
+
+def _gene_name(parameter: str, model: int | None, group: str, component: str) -> str:
+    owner = "" if model is None else f".{model}"
+    return f"{parameter}{owner}/{group}{f'/{component}' if component else ''}"
+
+
+def _group_layers(layout: Layout, granularity: int) -> list[Group]:
+    step = granularity or max(layout.layers, 1)
+    firsts = range(0, max(layout.layers, 1), step)
+    ends = [min(first + step, layout.layers) for first in firsts]
+    return [
+        Group(f"layers {first}-{end - 1}", (first, end))
+        for first, end in zip(firsts, ends, strict=True)
+    ]
+
+
+def _group_outer(layout: Layout) -> list[Group]:
+    """Embeddings, and the head where it is not tied to them; a lone final norm goes along."""
+    layer_names = [f"{layout.stack}0.{part}" for part in layout.parts]
+    outside = [n for n in (*layout.before, *layout.after) if not any(n in x for x in layer_names)]
+    if not any(is_head(name) for name in layout.after):
+        return [Group("embeddings", None, tuple(outside))] if outside else []
+    before = tuple(name for name in layout.before if name in outside)
+    after = tuple(name for name in layout.after if name in outside)
+    groups = [Group("embeddings", None, before), Group("head", None, after)]
+    return [group for group in groups if group.tensors]
+
+
+def _components(layout: Layout, filters: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return component -> filters; the last one also catches what no filter matches."""
+    if not filters:
+        return {REST: ()}
+    known = {name: tuple(parts) for name, parts in filters.items()}
+    every = [part for parts in known.values() for part in parts]
+    unmatched = [p for p in layout.parts if not any(f in p for f in every)]
+    return {**known, REST: ()} if unmatched else known

@@ -1,0 +1,1 @@
+"""Runs live models: log-likelihoods and greedy text."""

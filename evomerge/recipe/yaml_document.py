@@ -1,0 +1,89 @@
+"""YAML as people expect it: `1e-3` is a number, a key stands once, a bomb does not go off."""
+
+from typing import Any
+
+import yaml
+
+from evomerge.errors import InvalidDocument, Problem
+
+MOST_NODES = 200_000
+"""A document that unfolds (through aliases) to more nodes than this is refused."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with YAML 1.2 floats, without YAML 1.1's yes/no, duplicate keys refused."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a dict; raise on a key that stands twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _define_scalars() -> None:
+    drop = {"tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
+    _Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rules if tag not in drop]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    import re
+
+    number = r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    truth = r"^(true|True|TRUE|false|False|FALSE)$"
+    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789"))
+    _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(truth), list("tTfF"))
+
+
+_define_scalars()
+
+
+def read_yaml(text: str, source: str) -> Any:
+    """Read one YAML document.
+
+    Args:
+        text: the document.
+        source: what to call it in messages: usually a file name.
+
+    Raises:
+        InvalidDocument: with line and column.
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        _count_nodes(node, source)
+        loader = _Loader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InvalidDocument(source, [Problem(place, str(error.problem))]) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InvalidDocument(source, [Problem("", f"not YAML: {error}")]) from None
+
+
+def _count_nodes(root: yaml.Node | None, source: str) -> None:
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = MOST_NODES + 1  # an alias to itself never ends
+            children = node.value if isinstance(node, yaml.CollectionNode) else []
+            flat = [c for pair in children for c in (pair if isinstance(pair, tuple) else (pair,))]
+            sizes[id(node)] = 1 + sum(size(child) for child in flat)
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MOST_NODES:
+        raise InvalidDocument(source, [Problem("", f"unfolds to more than {MOST_NODES} values")])
+
+
+def write_yaml(document: Any) -> str:
+    """Write plain values as YAML, keys in the order given."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)

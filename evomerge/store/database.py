@@ -1,0 +1,223 @@
+"""Open, lock and write the run store.
+
+SQLite in WAL mode, every commit synced: what was committed survives a killed process and a power
+cut. One process at a time may write; readers never wait.
+"""
+
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evomerge.errors import StoreError
+from evomerge.store.migrations import migrate
+from evomerge.store.queries import CandidateRow, RunRow, read_candidates, read_run, read_scores
+
+FILE = "store.db"
+LOCK = "lock"
+WAIT = 30.0
+"""Seconds to wait for another process's transaction."""
+
+
+@contextmanager
+def open_store(folder: Path, *, write: bool = False) -> "Iterator[RunStore]":
+    """Open the store of a run folder.
+
+    Args:
+        folder: the run's folder.
+        write: take the run's lock; the folder and the store are made if absent.
+
+    Raises:
+        StoreError: no such run, another process has it, or the file is damaged or unwritable.
+    """
+    lock = _lock(folder) if write else None
+    try:
+        connection = _connect(folder / FILE, write=write)
+        try:
+            yield RunStore(folder, connection)
+        finally:
+            connection.close()
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+class RunStore:
+    """One run's records; every method is one transaction.
+
+    Args:
+        folder: the run's folder.
+        connection: to its store.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+        self.on_commit: Callable[[], None] = lambda: None
+
+    def run(self) -> RunRow | None:
+        """Return the run, None before `create`."""
+        with _store_errors(self.folder):
+            return read_run(self._connection)
+
+    def create(
+        self, name: str, *, config: Mapping[str, Any], seed: int,
+        models: Mapping[str, Any], versions: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """Record a new run."""
+        row = (name, _text(config), seed, _text(models), _text(versions), "running", time.time())
+        with self._transaction() as write:
+            write(
+                "INSERT INTO run (id, name, config, seed, models, versions, state, created)"
+                " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+
+    def finish(self, state: str, verdict: Mapping[str, Any] | None = None) -> None:
+        """Record how the run ended."""
+        with self._transaction() as write:
+            write(
+                "UPDATE run SET state = ?, finished = ?, verdict = COALESCE(?, verdict)",
+                (state, time.time(), _text(verdict) if verdict else None),
+            )
+
+    def add_effort(self, wall: float, cpu: float) -> None:
+        """Add a sitting's wall and CPU seconds."""
+        with self._transaction() as write:
+            write(
+                "UPDATE run SET wall_seconds = wall_seconds + ?, cpu_seconds = cpu_seconds + ?",
+                (wall, cpu),
+            )
+
+    def ask(self, rows: Sequence[CandidateRow]) -> None:
+        """Record a batch of candidates that are about to be evaluated."""
+        now = time.time()
+        with self._transaction() as write:
+            for row in rows:
+                genome = _text(list(row.genome)) if row.genome is not None else None
+                write(
+                    "INSERT INTO candidates (number, round, stage, label, genome, recipe,"
+                    " fingerprint, state, asked) VALUES (?, ?, ?, ?, ?, ?, ?, 'asked', ?)",
+                    (row.number, row.round, row.stage, row.label, genome, _text(row.recipe),
+                     row.fingerprint, now),
+                )  # fmt: skip
+
+    def record(  # noqa: PLR0913 - everything known of a finished candidate
+        self,
+        numbers: Iterable[int],
+        fingerprint: str,
+        scores: Mapping[str, Mapping[str, float]],
+        *,
+        objective: float | None,
+        items: int,
+        error: str = "",
+        seconds: Mapping[str, float] | None = None,
+    ) -> None:
+        """Record what became of a merge, for every candidate that it is.
+
+        Args:
+            numbers: the candidates (equal merges are evaluated once).
+            fingerprint: the merge.
+            scores: evaluator key -> item key -> score; pairs known already are left as they are.
+            objective: higher is better; None for a failure.
+            items: on how many items it rests.
+            error: why it failed.
+            seconds: stage -> wall seconds.
+        """
+        state = "failed" if error else "done"
+        with self._transaction() as write:
+            for evaluator, found in scores.items():
+                for item, score in found.items():
+                    write(
+                        "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?)",
+                        (fingerprint, evaluator, item, score),
+                    )
+            for number in numbers:
+                write(
+                    "UPDATE candidates SET state = ?, objective = ?, items = ?, error = ?,"
+                    " seconds = ?, finished = ? WHERE number = ?",
+                    (state, objective, items, error, _text(seconds or {}), time.time(), number),
+                )
+
+    def candidates(self, stage: str | None = None, round_: int | None = None) -> list[CandidateRow]:
+        """Return candidates in order of asking."""
+        with _store_errors(self.folder):
+            return read_candidates(self._connection, stage=stage, round_=round_)
+
+    def count(self) -> int:
+        """Return the number of candidates of all stages."""
+        with _store_errors(self.folder):
+            (count,) = self._connection.execute("SELECT COUNT(*) FROM candidates").fetchone()
+        return int(count)
+
+    def scores(self, fingerprint: str, evaluator: str) -> dict[str, float]:
+        """Return item key -> score of a merge under an evaluator."""
+        with _store_errors(self.folder):
+            return read_scores(self._connection, fingerprint, evaluator)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Callable[..., Any]]:
+        with _store_errors(self.folder):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection.execute
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        self.on_commit()
+
+
+def _connect(file: Path, *, write: bool) -> sqlite3.Connection:
+    if not write and not file.exists():
+        raise StoreError(f"{file.parent} holds no run", "See `evomerge runs` for those there are")
+    with _store_errors(file.parent):
+        connection = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if sound != "ok":
+            raise sqlite3.DatabaseError(sound)
+        migrate(connection)
+        return connection
+
+
+def _lock(folder: Path) -> int:
+    with _store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise StoreError(
+            f"another process is working on {folder}", "Wait for it, or stop it first"
+        ) from None
+    return handle
+
+
+@contextmanager
+def _store_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        hint = "Free some space, then `evomerge resume`" if "full" in str(error) else "Check the disk"
+        raise StoreError(f"the store in {folder} cannot be used: {error}", hint) from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(
+            f"the store in {folder} is damaged: {error}", "Restore it from a backup"
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written: {error.strerror or error}", "Choose another --runs folder"
+        ) from error
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,89 @@
+"""The store's shape, grown by numbered steps. Steps are appended, never edited.
+
+Each step runs in a transaction together with the record that it ran.
+"""
+
+import sqlite3
+from collections.abc import Callable
+
+Step = Callable[[sqlite3.Connection], None]
+STEPS: list[Step] = []
+
+
+def step(function: Step) -> Step:
+    """Append a step."""
+    STEPS.append(function)
+    return function
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a store to the newest shape; every step exactly once."""
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT)")
+    (done,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
+    if done > len(STEPS):
+        raise sqlite3.DatabaseError(
+            f"it was written by a newer evomerge (shape {done}, this one knows {len(STEPS)})"
+        )
+    for number, function in enumerate(STEPS[done:], start=done + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            function(connection)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, function.__name__))
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+@step
+def m001_initial(connection: sqlite3.Connection) -> None:
+    """Run, candidates and scores."""
+    connection.execute(
+        """CREATE TABLE run (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            name TEXT NOT NULL,
+            config TEXT NOT NULL,
+            seed INTEGER NOT NULL,
+            models TEXT NOT NULL,
+            versions TEXT NOT NULL,
+            state TEXT NOT NULL,
+            created REAL NOT NULL,
+            finished REAL,
+            verdict TEXT
+        )"""
+    )
+    connection.execute(
+        """CREATE TABLE candidates (
+            number INTEGER PRIMARY KEY,
+            round INTEGER NOT NULL,
+            stage TEXT NOT NULL,
+            label TEXT NOT NULL,
+            genome TEXT,
+            recipe TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            state TEXT NOT NULL,
+            objective REAL,
+            items INTEGER,
+            error TEXT,
+            seconds TEXT,
+            asked REAL NOT NULL,
+            finished REAL
+        )"""
+    )
+    connection.execute("CREATE INDEX candidates_round ON candidates (stage, round)")
+    connection.execute(
+        """CREATE TABLE scores (
+            fingerprint TEXT NOT NULL,
+            evaluator TEXT NOT NULL,
+            item TEXT NOT NULL,
+            score REAL NOT NULL,
+            PRIMARY KEY (fingerprint, evaluator, item)
+        ) WITHOUT ROWID"""
+    )
+
+
+@step
+def m002_effort(connection: sqlite3.Connection) -> None:
+    """Wall and CPU seconds over all sittings of a run."""
+    connection.execute("ALTER TABLE run ADD COLUMN wall_seconds REAL NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE run ADD COLUMN cpu_seconds REAL NOT NULL DEFAULT 0")

@@ -1,0 +1,128 @@
+"""Rows of the store as frozen records."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """The run itself.
+
+    Attributes:
+        name: of the run.
+        config: the run file as plain values.
+        seed: of everything random.
+        models: reference -> {fingerprint, stamp}.
+        versions: package -> version it was started with.
+        state: 'running', 'finished' or 'failed'.
+        created: seconds since 1970.
+        finished: seconds since 1970, or None.
+        verdict: the verdict as plain values, or None.
+        wall_seconds: over all sittings.
+        cpu_seconds: over all sittings and processes.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    seed: int
+    models: Mapping[str, Any]
+    versions: Mapping[str, str]
+    state: str
+    created: float
+    finished: float | None
+    verdict: Mapping[str, Any] | None
+    wall_seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
+    """One candidate.
+
+    Attributes:
+        number: in order of asking, from 0, over all stages.
+        round: batch within its stage.
+        stage: 'probe', 'search', 'validation' or 'test'.
+        label: what people call it: 'candidate 17', 'zoo:sort', 'ties'.
+        genome: point of the unit cube, or None where no genome made it.
+        recipe: the recipe's document.
+        fingerprint: identity of its merge.
+        state: 'asked', 'done' or 'failed'.
+        objective: higher is better; None unless done.
+        items: on how many items it rests.
+        error: why it failed.
+        seconds: stage -> wall seconds.
+    """
+
+    number: int
+    round: int
+    stage: str
+    label: str
+    genome: tuple[float, ...] | None
+    recipe: Mapping[str, Any]
+    fingerprint: str
+    state: str
+    objective: float | None
+    items: int
+    error: str
+    seconds: Mapping[str, float]
+
+
+def read_run(connection: sqlite3.Connection) -> RunRow | None:
+    """Return the run, or None in an empty store."""
+    row = connection.execute(
+        "SELECT name, config, seed, models, versions, state, created, finished, verdict,"
+        " wall_seconds, cpu_seconds FROM run"
+    ).fetchone()
+    if row is None:
+        return None
+    name, config, seed, models, versions, state, created, finished, verdict, wall, cpu = row
+    return RunRow(
+        name, json.loads(config), seed, json.loads(models), json.loads(versions), state, created,
+        finished, json.loads(verdict) if verdict else None, wall, cpu,
+    )  # fmt: skip
+
+
+def read_candidates(
+    connection: sqlite3.Connection, *, stage: str | None = None, round_: int | None = None
+) -> list[CandidateRow]:
+    """Return candidates in order of number, of one stage and round if these are given."""
+    rows = connection.execute(
+        "SELECT number, round, stage, label, genome, recipe, fingerprint, state, objective, items,"
+        " error, seconds FROM candidates WHERE (?1 IS NULL OR stage = ?1)"
+        " AND (?2 IS NULL OR round = ?2) ORDER BY number",
+        (stage, round_),
+    )
+    return [_candidate(row) for row in rows]
+
+
+def read_scores(
+    connection: sqlite3.Connection, fingerprint: str, evaluator: str
+) -> dict[str, float]:
+    """Return item -> score, as stored, of one merge under one evaluator."""
+    rows = connection.execute(
+        "SELECT item, score FROM scores WHERE fingerprint = ? AND evaluator = ?",
+        (fingerprint, evaluator),
+    )
+    return dict(rows.fetchall())
+
+
+def _candidate(row: tuple[Any, ...]) -> CandidateRow:
+    number, round_, stage, label, genome, recipe, mark, state, objective, items, error, seconds = row
+    return CandidateRow(
+        number=number,
+        round=round_,
+        stage=stage,
+        label=label,
+        genome=tuple(json.loads(genome)) if genome else None,
+        recipe=json.loads(recipe),
+        fingerprint=mark,
+        state=state,
+        objective=objective,
+        items=items or 0,
+        error=error or "",
+        seconds=json.loads(seconds) if seconds else {},
+    )
