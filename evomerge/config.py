@@ -2,6 +2,7 @@
 
 ```python
 from evomerge.config import RunConfig, load_config
+
 config = load_config("config.yml")
 ```
 """
@@ -137,7 +138,9 @@ def load_config(path: str | Path) -> RunConfig:
     return parse_config(document, str(path), folder=place.parent)
 
 
-def parse_config(document: Any, source: str = "run file", *, folder: Path | None = None) -> RunConfig:
+def parse_config(
+    document: Any, source: str = "run file", *, folder: Path | None = None
+) -> RunConfig:
     """Turn plain values into a RunConfig.
 
     Args:
@@ -194,7 +197,9 @@ def _check_genome(genome: GenomeSettings) -> Iterator[Problem]:
         yield Problem("genome.models", "a model stands twice")
     if len(parents) < spec.min_models or (spec.max_models and len(parents) > spec.max_models):
         most = spec.max_models or "any number"
-        yield Problem("genome.models", f"{spec.name} takes {spec.min_models} to {most}, besides a base")
+        yield Problem(
+            "genome.models", f"{spec.name} takes {spec.min_models} to {most}, besides a base"
+        )
     for name, value in genome.parameters.items():
         if name not in spec.parameters:
             hint = suggest(name, sorted(spec.parameters))

@@ -65,7 +65,9 @@ def read_layout(config: Mapping[str, Any], tensors: Iterable[str]) -> Layout:
             stacks[match["stack"]][int(match["layer"])].append(match["part"])
     layer_key, stated = _stated_layers(config)
     stack = max(
-        stacks, key=lambda s: (len(stacks[s]) == stated, sum(map(len, stacks[s].values()))), default=""
+        stacks,
+        key=lambda s: (len(stacks[s]) == stated, sum(map(len, stacks[s].values()))),
+        default="",
     )
     layers = stacks.get(stack, {})
     rest = [n for n in names if not (stack and n.startswith(stack) and NUMBERED.match(n))]

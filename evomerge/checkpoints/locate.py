@@ -54,7 +54,7 @@ def _locate_in_zoo(name: str) -> Path:
 
 
 def _looks_like_hub_id(reference: str) -> bool:
-    parts = reference.split("@")[0].split("/")
+    parts = reference.split("@", maxsplit=1)[0].split("/")
     return len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~")
 
 

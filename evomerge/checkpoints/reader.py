@@ -78,9 +78,7 @@ class Checkpoint:
         """
         done = 0
         while done < len(buffer):
-            count = os.preadv(
-                self._handle(entry.file), [buffer[done:]], entry.start + first + done
-            )
+            count = os.preadv(self._handle(entry.file), [buffer[done:]], entry.start + first + done)
             if count <= 0:
                 raise CheckpointError(
                     f"{entry.file} ends inside tensor {entry.name}", "Fetch the file again"

@@ -52,7 +52,9 @@ def partition(tensors: Sequence[Shape], shard_bytes: int) -> list[list[Shape]]:
 
 
 @contextmanager
-def atomic_folder(target: Path, *, expected_bytes: int = 0, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    target: Path, *, expected_bytes: int = 0, replace: bool = False
+) -> Iterator[Path]:
     """Give a temporary folder beside `target`; on success it becomes `target`, else it goes.
 
     Args:
@@ -161,7 +163,11 @@ def _lay_out(tensors: Sequence[Shape]) -> tuple[bytes, dict[str, int], int]:
     end = 0
     for tensor in tensors:
         extent = [end, end + tensor.bytes]
-        table[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": extent}
+        table[tensor.name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": extent,
+        }
         end = extent[1]
     text = json.dumps(table, separators=(",", ":")).encode()
     text += b" " * (-len(text) % HEADER_ALIGNMENT)

@@ -10,7 +10,7 @@ EXAMPLE = "evomerge cp ties my-recipe.yml"
 
 def command(
     name: str = typer.Argument(help="A shipped recipe or run file; see `evomerge ls`."),
-    target: Path = typer.Argument(None, help="Where to; NAME.yml here, if absent."),
+    target: Path | None = typer.Argument(None, help="Where to; NAME.yml here, if absent."),
     force: bool = typer.Option(False, "--force", help="Replace an existing file."),
 ) -> None:
     """Copy a shipped recipe or run file, to be edited."""

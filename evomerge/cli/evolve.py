@@ -1,23 +1,25 @@
 """`evomerge evolve`: start a run."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
+from pydantic import BaseModel
 
 if TYPE_CHECKING:
     from evomerge.config import RunConfig
 
+Settings = TypeVar("Settings", bound=BaseModel)
 NAME = "evolve"
 EXAMPLE = "evomerge evolve demo --name first --evaluations 28"
 
 
-def command(  # noqa: PLR0913 - what people change from run to run
+def command(
     file: str = typer.Argument(help="A run file, or the name of a shipped one."),
-    name: str = typer.Option(None, help="Name of the run; the file's, if absent."),
-    evaluations: int = typer.Option(None, min=1, help="Candidates to try."),
-    seed: int = typer.Option(None, min=0, help="Seed of everything random."),
-    workers: int = typer.Option(None, min=1, help="Candidates tried at once."),
+    name: str | None = typer.Option(None, help="Name of the run; the file's, if absent."),
+    evaluations: int | None = typer.Option(None, min=1, help="Candidates to try."),
+    seed: int | None = typer.Option(None, min=0, help="Seed of everything random."),
+    workers: int | None = typer.Option(None, min=1, help="Candidates tried at once."),
     runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
@@ -25,13 +27,23 @@ def command(  # noqa: PLR0913 - what people change from run to run
     from evomerge.config import load_config
 
     config = load_config(file)
-    update = {
-        **({"name": name} if name else {}),
-        **({"seed": seed} if seed is not None else {}),
-        **({"search": config.search.model_copy(update={"evaluations": evaluations})} if evaluations else {}),
-        **({"executor": config.executor.model_copy(update={"workers": workers})} if workers else {}),
-    }  # fmt: skip
-    run_and_report(config.model_copy(update=update), runs, as_json=as_json)
+    changes = {
+        "name": name,
+        "seed": seed,
+        "search": _change(config.search, evaluations=evaluations),
+        "executor": _change(config.executor, workers=workers),
+    }
+    run_and_report(_change(config, **changes), runs, as_json=as_json)
+
+
+def _change(settings: Settings, **values: Any) -> Settings:
+    """Copy settings with the values that are given; what results is checked like a file."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return type(settings).model_validate({**settings.model_dump(), **_plain(given)})
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in values.items()}
 
 
 def run_and_report(config: "RunConfig", runs: Path, *, as_json: bool = False) -> None:

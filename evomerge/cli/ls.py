@@ -11,7 +11,10 @@ Row = dict[str, Any]
 
 
 def command(
-    kind: str = typer.Argument("all", help="methods, searchers, evaluators, executors, recipes, configs, models, tasks or all."),  # fmt: skip
+    kind: str = typer.Argument(
+        "all",
+        help="methods, searchers, evaluators, executors, recipes, configs, models, tasks or all.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """List merge methods, searchers, evaluators, executors, shipped recipes and models."""
@@ -21,7 +24,9 @@ def command(
 
     if kind not in (*KINDS, "all"):
         hint = suggest(kind, list(KINDS))
-        raise UnknownName(f"there is nothing called {kind!r} to list{hint}", f"Known: {', '.join(KINDS)}")
+        raise UnknownName(
+            f"there is nothing called {kind!r} to list{hint}", f"Known: {', '.join(KINDS)}"
+        )
     tables = {name: list(rows()) for name, rows in KINDS.items() if kind in (name, "all")}
     if as_json:
         print_json(tables if kind == "all" else tables[kind])

@@ -8,12 +8,16 @@ NAME = "merge"
 EXAMPLE = "evomerge merge ties ./merged"
 
 
-def command(  # noqa: PLR0913 - the options people know from mergekit-yaml
+def command(
     recipe: str = typer.Argument(help="A recipe file, or the name of a shipped one."),
     out: Path = typer.Argument(help="The folder to make."),
     seed: int = typer.Option(0, "--seed", "--random-seed", min=0, help="Seed of random masks."),
-    shard: str = typer.Option("5B", "--out-shard-size", help="Most bytes of a weight file, like 5B, 500M."),  # fmt: skip
-    with_tokenizer: bool = typer.Option(True, "--copy-tokenizer/--no-copy-tokenizer", help="Take the tokenizer along."),  # fmt: skip
+    shard: str = typer.Option(
+        "5B", "--out-shard-size", help="Most bytes of a weight file, like 5B, 500M."
+    ),
+    with_tokenizer: bool = typer.Option(
+        True, "--copy-tokenizer/--no-copy-tokenizer", help="Take the tokenizer along."
+    ),
     lenient: bool = typer.Option(False, "--lenient", help="Unknown keys are warnings."),
     force: bool = typer.Option(False, "--force", help="Replace an existing folder."),
 ) -> None:

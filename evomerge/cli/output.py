@@ -54,7 +54,9 @@ def print_verdict(verdict: "Verdict") -> None:
         table.add_row(*_verdict_cells(line, tasks), style="bold" if line.kind == "winner" else "")
     console.print(table)
     console.print()
-    console.print(_escape(verdict.sentence), style="bold green" if verdict.better else "bold yellow")
+    console.print(
+        _escape(verdict.sentence), style="bold green" if verdict.better else "bold yellow"
+    )
 
 
 def print_forecast(forecast: "Forecast") -> None:
@@ -87,7 +89,7 @@ def print_result(result: "RunResult") -> None:
 
 
 class ProgressLine:
-    """Progress on one line of a terminal (rate, time left, best so far); else a line now and then."""
+    """Rate, time left and best so far: live on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         from rich.progress import (
@@ -198,5 +200,3 @@ def _bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-

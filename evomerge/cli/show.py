@@ -13,7 +13,9 @@ def command(
     run: str = typer.Argument(help="Name of the run, or its folder."),
     runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
     top: int = typer.Option(10, min=1, help="How many candidates."),
-    recipe: int = typer.Option(None, min=0, help="Print the recipe of this candidate (its number)."),
+    recipe: int | None = typer.Option(
+        None, min=0, help="Print the recipe of this candidate (its number)."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
 ) -> None:
     """Show a run: its best candidates, its failures, its verdict; or one candidate's recipe."""
@@ -37,7 +39,9 @@ def _print_recipe(candidates: list[Any], number: int) -> None:
 
     found = next((c for c in candidates if c.number == number), None)
     if found is None:
-        raise UnknownName(f"the run has no candidate {number}", f"It has 0 to {len(candidates) - 1}")
+        raise UnknownName(
+            f"the run has no candidate {number}", f"It has 0 to {len(candidates) - 1}"
+        )
     typer.echo(write_yaml(dict(found.recipe)), nl=False)
 
 

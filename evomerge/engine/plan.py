@@ -182,7 +182,9 @@ class _Planner:
                 lengths[source.model] = last - first
                 if last > count:
                     where = f"{place}.layer_range"
-                    self._wrong(where, f"[{first}, {last}] goes beyond {source.model}'s {count} layers")
+                    self._wrong(
+                        where, f"[{first}, {last}] goes beyond {source.model}'s {count} layers"
+                    )
             if len(set(lengths.values())) > 1 and self.recipe.merges_whole_models:
                 told = ", ".join(f"{model} has {count}" for model, count in lengths.items())
                 self._wrong(path, f"the models differ in their number of layers: {told}")
@@ -203,7 +205,7 @@ class _Planner:
         for name in layout.after:
             yield from self._whole(last, name)
         if self.recipe.merges_whole_models:
-            self._check_extras(layout)
+            self._check_extras()
 
     def _whole(self, part: Slice, name: str) -> Iterator[TensorPlan]:
         """Plan a tensor outside the layers: it has the same name in every model."""
@@ -228,7 +230,7 @@ class _Planner:
             origin = (base, home.name(at, piece)) if base else None
             yield from self._tensor(part, sources, layout.name(index, piece), wanted, origin, depth)
 
-    def _tensor(  # noqa: PLR0913 - the six things a tensor is planned from
+    def _tensor(
         self,
         part: Slice,
         sources: list[Source],
@@ -275,7 +277,11 @@ class _Planner:
             return (CODES[asked] if asked else _promote(codes)), False
         odd = next(i for i in inputs if i.entry.dtype not in FLOATING)
         if odd.entry.dtype not in COPIED:
-            self._wrong("", f"{odd.entry.name} in {odd.model} has dtype {odd.entry.dtype}: quantized weights cannot be merged")  # fmt: skip
+            self._wrong(
+                "",
+                f"{odd.entry.name} in {odd.model} has dtype {odd.entry.dtype}: "
+                "quantized weights cannot be merged",
+            )
         return inputs[0].entry.dtype, True
 
     def _values(
@@ -291,13 +297,15 @@ class _Planner:
             values[key] = tuple(found) if parameter.per_model else found[0]
         return values
 
-    def _check_extras(self, layout: Layout) -> None:
+    def _check_extras(self) -> None:
         known = self.models[self.reference].entries
         for model in self.recipe.models:
             extra = [name for name in self.models[model].entries if name not in known]
             if extra and model != self.reference:
                 more = f" and {len(extra) - 1} more" if len(extra) > 1 else ""
-                self._wrong("", f"{model} has tensor {extra[0]}{more}, which {self.reference} lacks")
+                self._wrong(
+                    "", f"{model} has tensor {extra[0]}{more}, which {self.reference} lacks"
+                )
 
     def _config(self, tensors: tuple[TensorPlan, ...]) -> dict[str, Any]:
         config = deepcopy(self.models[self.reference].config)
@@ -317,7 +325,9 @@ class _Planner:
             lead = part.sources[0]
             picked += [(lead.model, layer) for layer in range(*(lead.layers or (0, layout.layers)))]
         if layout.layer_key is None:
-            self._wrong("slices", f"config.json of {self.reference} does not say how many layers it has")
+            self._wrong(
+                "slices", f"config.json of {self.reference} does not say how many layers it has"
+            )
             return
         scope = config if layout.layer_key in config else config["text_config"]
         scope[layout.layer_key] = len(picked)

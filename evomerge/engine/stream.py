@@ -111,7 +111,7 @@ class _Rounding:
         """Return a sink that rounds blocks to `dtype` and writes their bytes."""
         if dtype not in self._buffers:
             rounded = torch.empty(BLOCK, dtype=getattr(torch, NAMES[dtype]))
-            self._buffers[dtype] = rounded, memoryview(rounded.view(torch.uint8).numpy())
+            self._buffers[dtype] = rounded, rounded.view(torch.uint8).numpy().data
         buffer, raw = self._buffers[dtype]
         width = ITEM_BYTES[dtype]
 

@@ -24,7 +24,7 @@ class Workbench:
     def __init__(self) -> None:
         self.scratch = Scratch()
         self.raw = torch.empty(BLOCK * 8, dtype=torch.uint8)
-        self.bytes = memoryview(self.raw.numpy())
+        self.bytes = self.raw.numpy().data
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def merge_tensor(
 
 
 def find_nonfinite(checkpoint: Checkpoint, bench: Workbench) -> tuple[str, int] | None:
-    """Return (tensor, count) of the first tensor with NaN or infinite values, None if all are fine."""
+    """Return name and count of the first tensor that holds NaN or infinity, else None."""
     for entry in checkpoint.entries.values():
         if entry.dtype in NAMES and (count := _count_nonfinite(checkpoint, entry, bench)):
             return entry.name, count
@@ -105,7 +105,9 @@ def _base_blocks(base: Input | None, models: Models, bench: Workbench) -> FileBl
 
 
 def _count_nonfinite(checkpoint: Checkpoint, entry: Entry, bench: Workbench) -> int:
-    operands = Operands((FileBlocks(checkpoint, entry, bench),), None, entry.shape, scratch=bench.scratch)
+    operands = Operands(
+        (FileBlocks(checkpoint, entry, bench),), None, entry.shape, scratch=bench.scratch
+    )
     count = 0
     for block in operands.walk():
         if not math.isfinite(float(block.models[0].sum())):

@@ -54,7 +54,9 @@ def find_function(reference: str) -> Callable[..., Any]:
             f"{reference!r} names no function", "Write package.module:name or path/to/file.py:name"
         )
     try:
-        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        module = (
+            _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        )
     except (ImportError, OSError, SyntaxError) as error:
         raise EvaluationError(f"{place} cannot be imported: {error}", "Check the path") from None
     function = getattr(module, name, None)

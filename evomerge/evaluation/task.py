@@ -40,7 +40,11 @@ class Task:
 
 
 def read_items(
-    task: str, data: str | Mapping[str, str], *, seed: int = 0, limits: Mapping[str, int] | None = None
+    task: str,
+    data: str | Mapping[Any, str],
+    *,
+    seed: int = 0,
+    limits: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[Item, ...]]:
     """Read a task's items.
 
@@ -66,7 +70,8 @@ def read_items(
     for split, pool in pools.items():
         if not pool:
             raise EvaluationError(
-                f"task {task}: its {split} split is empty", "Give items for search, validation and test"
+                f"task {task}: its {split} split is empty",
+                "Give items for search, validation and test",
             )
         order = sorted(pool.values(), key=lambda item: _draw(seed, item.key))
         chosen[split] = tuple(order[: (limits or {}).get(split)])
@@ -79,7 +84,7 @@ def zoo_tasks() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.jsonl"))}
 
 
-def _files(task: str, data: str | Mapping[str, str]) -> list[tuple[str | None, Path]]:
+def _files(task: str, data: str | Mapping[Any, str]) -> list[tuple[str | None, Path]]:
     if isinstance(data, str):
         if not data.startswith(ZOO):
             return [(None, Path(data).expanduser())]
@@ -87,7 +92,8 @@ def _files(task: str, data: str | Mapping[str, str]) -> list[tuple[str | None, P
         if name not in zoo_tasks():
             hint = suggest(name, list(zoo_tasks()))
             raise EvaluationError(
-                f"task {task}: the zoo has no items {name!r}{hint}", f"It has {', '.join(zoo_tasks())}"
+                f"task {task}: the zoo has no items {name!r}{hint}",
+                f"It has {', '.join(zoo_tasks())}",
             )
         return [(None, zoo_tasks()[name])]
     return [(split, Path(path).expanduser()) for split, path in data.items()]
@@ -109,7 +115,8 @@ def _read_lines(task: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
             fields = None
         if not isinstance(fields, dict):
             raise EvaluationError(
-                f"task {task}: line {number} of {path} is not a JSON object", "Write one item a line"
+                f"task {task}: line {number} of {path} is not a JSON object",
+                "Write one item a line",
             )
         rows.append((number, fields))
     return rows
@@ -125,7 +132,8 @@ def _split_of(
         return OTHER_NAMES[named]
     if named not in SPLITS:
         raise EvaluationError(
-            f"task {task}: line {number} of {path} has the split {named!r}{suggest(str(named), list(SPLITS))}",
+            f"task {task}: line {number} of {path} has the split {named!r}"
+            f"{suggest(str(named), list(SPLITS))}",
             f"Splits are {', '.join(SPLITS)} (and train, which is passed over)",
         )
     return str(named)

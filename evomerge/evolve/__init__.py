@@ -2,6 +2,7 @@
 
 ```python
 from evomerge.evolve import evolve
+
 result = evolve("config.yml")
 print(result.verdict.sentence, result.best)
 ```

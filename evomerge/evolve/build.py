@@ -86,7 +86,9 @@ def build_executor(config: RunConfig) -> Iterator[Executor]:
     """Make the executor: by default one single-threaded worker per core, or one per GPU."""
     settings = config.executor
     device = settings.device or (find_device() if needs_models(config) else "cpu")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     workers = settings.workers or (cores if device == "cpu" else 1)
     if settings.name == "local":
         workers = 1

@@ -36,7 +36,7 @@ class Forecast:
     memory: int
 
 
-def make_forecast(  # noqa: PLR0913 - what a bill is made of
+def make_forecast(
     probes: Sequence[CandidateRow],
     tasks: Sequence[Task],
     *,

@@ -196,9 +196,7 @@ def _create(store: RunStore, config: RunConfig, models: Models) -> None:
     }
     document = config.model_dump(mode="json")
     (store.folder / "config.yml").write_text(write_yaml(document), encoding="utf-8")
-    store.create(
-        config.name, config=document, seed=config.seed, models=known, versions=_versions()
-    )
+    store.create(config.name, config=document, seed=config.seed, models=known, versions=_versions())
 
 
 def _versions() -> dict[str, str]:
@@ -242,7 +240,7 @@ def _carry_on(
     return RunResult(store.folder, best, verdict, row.wall_seconds, row.cpu_seconds)
 
 
-def _evolve(  # noqa: PLR0913 - the parts of a run
+def _evolve(
     store: RunStore,
     config: RunConfig,
     preparation: _Preparation,

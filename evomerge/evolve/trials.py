@@ -38,7 +38,7 @@ class Trials:
         progress: told of every finished trial.
     """
 
-    def __init__(  # noqa: PLR0913 - the six things a trial touches
+    def __init__(
         self,
         store: RunStore,
         tasks: Sequence[Task],
@@ -105,8 +105,8 @@ class Trials:
         if known:
             if [row.fingerprint for row in known] != marks:
                 raise StoreError(
-                    f"{stage} round {round_} of {self.store.folder} was made with other settings or "
-                    "other versions of this program or of cmaes",
+                    f"{stage} round {round_} of {self.store.folder} was made with other settings, "
+                    "or with other versions of this program or of cmaes",
                     "Start a new run under another name",
                 )
             return known
@@ -136,7 +136,9 @@ class Trials:
         return any(len(scores[task.name]) < len(task.items[split]) for task in self.tasks)
 
     def _record(self, outcome: Outcome, rows: Sequence[CandidateRow], split: str) -> None:
-        mine = [row for row in rows if row.fingerprint == outcome.fingerprint and row.state == "asked"]
+        mine = [
+            row for row in rows if row.fingerprint == outcome.fingerprint and row.state == "asked"
+        ]
         keys = {task.name: task.key for task in self.tasks}
         objective, count = None, 0
         if not outcome.failure:

@@ -189,7 +189,9 @@ def _explain(line: Line) -> str:
     what = "parent" if line.kind == "parent" else "default recipe"
     p_value = _show_p(line.p_value or 0.0)
     if line.difference <= 0:
-        return f"It is no better than the {what} {line.label} ({line.difference:+.3f}, p = {p_value})"
+        return (
+            f"It is no better than the {what} {line.label} ({line.difference:+.3f}, p = {p_value})"
+        )
     return (
         f"Its lead over the {what} {line.label} ({line.difference:+.3f}, "
         f"p = {p_value}) may be chance"

@@ -1,7 +1,7 @@
 """The contract of executors: jobs in, results out as they finish, failures included.
 
-An executor imports no pillar. It is told where work is done by a dotted name, `package.module:name`,
-of a factory: `factory(setup)` is called once per worker and returns the function that does a job.
+An executor imports no pillar. It is told where work is done by the dotted name of a factory,
+`package.module:name`: `factory(setup)` is called once per worker and returns what does a job.
 """
 
 import importlib

@@ -11,7 +11,7 @@ class LocalExecutor(Executor):
     """Runs every job in the calling process."""
 
     def __init__(self, target: str, setup: Any, *, workers: int = 1, threads: int = 1) -> None:
-        super().__init__(target, setup, workers=1, threads=threads)
+        super().__init__(target, setup, workers=min(workers, 1), threads=threads)
         self._work: Work | None = None
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:

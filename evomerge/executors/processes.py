@@ -10,6 +10,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -89,10 +90,8 @@ class ProcessExecutor(Executor):
 
     def _give(self, worker: _Worker, job: Job, tries: int) -> None:
         worker.job, worker.tries = job, tries
-        try:
+        with suppress(OSError):  # it died meanwhile; _collect sees the closed pipe
             worker.pipe.send(job)
-        except OSError:
-            pass  # it died meanwhile; _collect sees the closed pipe
 
     def _collect(self, queue: deque[tuple[Job, int]]) -> Iterator[JobResult]:
         busy = {worker.pipe: worker for worker in self._workers if worker.job is not None}

@@ -102,7 +102,7 @@ class ParameterSpace:
             slices=tuple(slices),
             base_model=self.base_model,
             parameters=freeze_parameters(fixed),
-            **self._settings,  # type: ignore[arg-type]  # two names of str | None
+            **self._settings,
         )
 
     def _check(self) -> None:
@@ -120,7 +120,9 @@ class ParameterSpace:
                 message = f"{parameter.name} must stay in {bounds}"
                 problems.append(Problem("genome.ranges", message))
         if not self._searched:
-            problems.append(Problem("genome.merge_method", f"{self.spec.name} has nothing to search"))
+            problems.append(
+                Problem("genome.merge_method", f"{self.spec.name} has nothing to search")
+            )
         if problems:
             raise ConfigError("genome", problems)
 
@@ -150,7 +152,9 @@ class ParameterSpace:
             Source(model, None, self._parameters(values, k, groups, self._outer_groups))
             for k, model in enumerate(self._parents)
         ]
-        return Slice(tuple(sources), None, self._parameters(values, None, groups, self._outer_groups))
+        return Slice(
+            tuple(sources), None, self._parameters(values, None, groups, self._outer_groups)
+        )
 
     def _slices(self, values: Mapping[str, float]) -> list[Slice]:
         slices = []

@@ -126,7 +126,9 @@ class TransformersModel:
         cache = self._forward(prefix, mask, None).past_key_values if prefix.shape[1] else None
         owners = [k for k, group in enumerate(batch) for _ in group.continuations]
         entries = [entry for group in batch for entry in group.continuations]
-        inputs = [(batch[k].context[-1], *ids[:-1]) for k, (_, ids) in zip(owners, entries, strict=True)]
+        inputs = [
+            (batch[k].context[-1], *ids[:-1]) for k, (_, ids) in zip(owners, entries, strict=True)
+        ]
         tails, tail_mask = self._pad_rows(inputs, left=False)
         if cache is not None:
             cache.batch_select_indices(torch.tensor(owners, device=tails.device))

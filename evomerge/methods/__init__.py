@@ -24,7 +24,12 @@ METHODS.register("passthrough", passthrough.passthrough)
 
 
 def merge_tensors(
-    method: str, tensors: Sequence[Tensor], base: Tensor | None = None, *, seed: int = 0, **values: Any
+    method: str,
+    tensors: Sequence[Tensor],
+    base: Tensor | None = None,
+    *,
+    seed: int = 0,
+    **values: Any,
 ) -> Tensor:
     """Merge tensors of one shape; returns float32 of that shape.
 

@@ -48,7 +48,7 @@ def dare_ties(
     return _dare(operands, blend_agreeing, weight, density, normalize, rescale, lambda_)
 
 
-def _dare(  # noqa: PLR0913 - the two methods' parameters, handed on
+def _dare(
     operands: Operands,
     blend: Callable[..., Tensor],
     weight: Sequence[float],

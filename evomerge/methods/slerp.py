@@ -17,7 +17,6 @@ def slerp(operands: Operands, *, t: Fraction) -> Formula:
     """Rotate from the base (t = 0) to the other model (t = 1), each tensor as one flat vector."""
     dot = base_square = other_square = 0.0
     for block in operands.walk():
-        assert block.base is not None
         (other,) = block.models
         dot += fixed_order_sum(other * block.base)
         base_square += fixed_order_sum(block.base.square_())
@@ -25,7 +24,6 @@ def slerp(operands: Operands, *, t: Fraction) -> Formula:
     factors = slerp_factors(t, dot, math.sqrt(base_square), math.sqrt(other_square))
 
     def formula(block: Block) -> Tensor:
-        assert block.base is not None
         return weighted_sum([block.base, *block.models], factors, block.spare)
 
     return formula

@@ -5,8 +5,7 @@ them, and returns a formula for one block:
 
 ```python
 @merge_method("linear")
-def linear(operands: Operands, *, weight: PerModel[Weight], normalize: bool = True) -> Formula:
-    ...
+def linear(operands: Operands, *, weight: PerModel[Weight], normalize: bool = True) -> Formula: ...
 ```
 
 Bounds, search ranges, defaults and per-model parameters are the annotations; a trailing

@@ -45,7 +45,10 @@ def slice_paths(recipe: Recipe) -> Iterator[tuple[str, Slice]]:
 def source_paths(recipe: Recipe, path: str, part: Slice) -> Iterator[tuple[str, Source]]:
     """Yield each source of a slice with its YAML path."""
     for index, source in enumerate(part.sources):
-        yield f"{path}[{index}]" if recipe.merges_whole_models else f"{path}.sources[{index}]", source
+        yield (
+            f"{path}[{index}]" if recipe.merges_whole_models else f"{path}.sources[{index}]",
+            source,
+        )
 
 
 def inputs_of(recipe: Recipe, part: Slice, spec: MethodSpec) -> tuple[list[Source], str | None]:
@@ -56,9 +59,7 @@ def inputs_of(recipe: Recipe, part: Slice, spec: MethodSpec) -> tuple[list[Sourc
     return [source for source in part.sources if source.model != base], base
 
 
-def lookup(
-    recipe: Recipe, part: Slice, source: Source | None, name: str
-) -> list[Schedule]:
+def lookup(recipe: Recipe, part: Slice, source: Source | None, name: str) -> list[Schedule]:
     """Return the schedules that may give a parameter, most specific first."""
     scopes = ([source.parameters] if source else []) + [part.parameters, recipe.parameters]
     return [found for scope in scopes if (found := dict(scope).get(name))]
@@ -98,7 +99,7 @@ def _warn_of_globals(parameters: Parameters, path: str, spec: MethodSpec, warn: 
 
 
 def _check_layers(recipe: Recipe, path: str, part: Slice, wrong: Note) -> None:
-    lengths = set()
+    lengths: set[int | None] = set()
     for place, source in source_paths(recipe, path, part):
         if source.layers is None:
             lengths.add(None)
@@ -122,7 +123,9 @@ def _check_counts(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wron
     if spec.max_models is not None and len(sources) > spec.max_models:
         wrong(path, f"{spec.name} takes {spec.max_models} model{beside}, not {len(sources)}")
     if len(sources) < spec.min_models:
-        wrong(path, f"{spec.name} takes at least {spec.min_models} model{beside}, not {len(sources)}")
+        wrong(
+            path, f"{spec.name} takes at least {spec.min_models} model{beside}, not {len(sources)}"
+        )
 
 
 def _check_values(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note) -> None:
@@ -141,7 +144,9 @@ def _check_values(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wron
     _check_weight_sum(recipe, path, part, spec, wrong)
 
 
-def _check_weight_sum(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note) -> None:
+def _check_weight_sum(
+    recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note
+) -> None:
     if not {"weight", "normalize"} <= set(spec.parameters):
         return
     sources, _ = inputs_of(recipe, part, spec)
@@ -149,7 +154,9 @@ def _check_weight_sum(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, 
     flags = lookup(recipe, part, None, "normalize")
     rules = [rule for scope in scopes for schedule in scope for rule in schedule.rules]
     names = dict.fromkeys([UNFILTERED, *(r.filter for r in rules if r.filter not in ("*", None))])
-    depths = {i / (len(r.values) - 1) for r in rules if len(r.values) > 1 for i in range(len(r.values))}
+    depths = {
+        i / (len(r.values) - 1) for r in rules if len(r.values) > 1 for i in range(len(r.values))
+    }
     for name in names:
         for depth in sorted(depths | {0.0, 1.0}):
             weights = [resolve(scope, str(name), depth) for scope in scopes]

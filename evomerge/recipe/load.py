@@ -251,7 +251,11 @@ def _name(model: str | ModelName | None, path: str, findings: Findings) -> str |
         return model
     _note_keys(model, findings, path)
     if isinstance(model.model, ModelPath):
-        return f"{model.model.path}@{model.model.revision}" if model.model.revision else model.model.path
+        return (
+            f"{model.model.path}@{model.model.revision}"
+            if model.model.revision
+            else model.model.path
+        )
     return model.model
 
 

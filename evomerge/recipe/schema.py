@@ -90,7 +90,10 @@ NOT_YET = {
 """Keys whose meaning would be lost if they were passed over."""
 
 MERGEKIT_PARAMETERS = frozenset(
-    "weight density normalize rescale lambda t scale gamma epsilon int8_mask max_iter tol eps "
-    "normalize_weights nuslerp_flatten nuslerp_row_wise filter_wise select_topk r alpha".split()
+    {
+        *("weight", "density", "normalize", "rescale", "lambda", "t", "scale", "gamma", "epsilon"),
+        *("int8_mask", "max_iter", "tol", "eps", "normalize_weights", "nuslerp_flatten"),
+        *("nuslerp_row_wise", "filter_wise", "select_topk", "r", "alpha"),
+    }
 )
 """Parameters of any mergekit method: under a method that does not read them, worth a warning."""

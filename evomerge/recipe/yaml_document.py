@@ -1,5 +1,6 @@
 """YAML as people expect it: `1e-3` is a number, a key stands once, a bomb does not go off."""
 
+import re
 from typing import Any
 
 import yaml
@@ -32,11 +33,14 @@ def _define_scalars() -> None:
         first: [(tag, pattern) for tag, pattern in rules if tag not in drop]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    import re
-
-    number = r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    number = (
+        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$"
+        r"|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    )
     truth = r"^(true|True|TRUE|false|False|FALSE)$"
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789"))
+    _Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789")
+    )
     _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(truth), list("tTfF"))
 
 

@@ -39,7 +39,7 @@ class CMA(Searcher):
         mean: float = 0.5,
         sigma: float = 1 / 6,
     ) -> None:
-        from cmaes import CMA as Algorithm
+        import cmaes
 
         super().__init__(dimension, seed=seed)
         if population is not None and population < 2:
@@ -47,7 +47,7 @@ class CMA(Searcher):
         if not 0.0 <= mean <= 1.0 or not sigma > 0.0:
             raise ValueError("cma needs a mean in [0, 1] and a positive sigma")
         width = max(dimension, 2)  # the package needs two; a lone gene gets an idle companion
-        self._algorithm = Algorithm(
+        self._algorithm = cmaes.CMA(
             mean=np.full(width, float(mean)),
             sigma=float(sigma),
             bounds=np.tile([0.0, 1.0], (width, 1)),

@@ -107,7 +107,7 @@ class RunStore:
                      row.fingerprint, now),
                 )  # fmt: skip
 
-    def record(  # noqa: PLR0913 - everything known of a finished candidate
+    def record(
         self,
         numbers: Iterable[int],
         fingerprint: str,
@@ -207,7 +207,9 @@ def _store_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        hint = "Free some space, then `evomerge resume`" if "full" in str(error) else "Check the disk"
+        hint = (
+            "Free some space, then `evomerge resume`" if "full" in str(error) else "Check the disk"
+        )
         raise StoreError(f"the store in {folder} cannot be used: {error}", hint) from error
     except sqlite3.DatabaseError as error:
         raise StoreError(

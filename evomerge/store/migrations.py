@@ -18,7 +18,9 @@ def step(function: Step) -> Step:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a store to the newest shape; every step exactly once."""
-    connection.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT)"
+    )
     (done,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
     if done > len(STEPS):
         raise sqlite3.DatabaseError(

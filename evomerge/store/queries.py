@@ -111,7 +111,9 @@ def read_scores(
 
 
 def _candidate(row: tuple[Any, ...]) -> CandidateRow:
-    number, round_, stage, label, genome, recipe, mark, state, objective, items, error, seconds = row
+    number, round_, stage, label, genome, recipe, mark, state, objective, items, error, seconds = (
+        row
+    )
     return CandidateRow(
         number=number,
         round=round_,

@@ -69,18 +69,23 @@ class Block:
     Attributes:
         start: index of the block's first element in the flat tensor.
         models: one 1-D tensor per model, without the base.
-        base: the base model's block; None where the method has no base.
+        origin: the base model's block; None where the method has no base.
         spare: one more buffer of the same length, contents undefined.
     """
 
     start: int
     models: list[Tensor]
-    base: Tensor | None
+    origin: Tensor | None
     spare: Tensor
+
+    @property
+    def base(self) -> Tensor:
+        """The base model's block."""
+        assert self.origin is not None, "a method that asks for the base declares base='required'"
+        return self.origin
 
     def deltas(self) -> list[Tensor]:
         """Turn `models` into task vectors (model - base), in place, and return them."""
-        assert self.base is not None, "a method that asks for deltas declares base='required'"
         for model in self.models:
             model.sub_(self.base)
         return self.models

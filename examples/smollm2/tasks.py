@@ -94,8 +94,21 @@ DIFFERENCES = (
     "{name} needs {a} {things} and has {b}. How many are missing?",
     "A shop had {a} {things} and sold {b}. How many are left?",
 )
-NAMES = "Tom Ana Liam Mia Noah Zoe Omar Ivy Hugo Lena Raj Nora".split()
-THINGS = "apples books coins stamps shells pens cards eggs plums marbles tickets candles".split()
+NAMES = ["Tom", "Ana", "Liam", "Mia", "Noah", "Zoe", "Omar", "Ivy", "Hugo", "Lena", "Raj", "Nora"]
+THINGS = [
+    "apples",
+    "books",
+    "coins",
+    "stamps",
+    "shells",
+    "pens",
+    "cards",
+    "eggs",
+    "plums",
+    "marbles",
+    "tickets",
+    "candles",
+]
 
 
 def arithmetic_item(rng: random.Random) -> Item:
