@@ -43,6 +43,12 @@ def locate(reference: str) -> Path:
     )
 
 
+def display_name(reference: str) -> str:
+    """Return what people call a model: a local folder by its last name, others as they are."""
+    path = Path(reference).expanduser()
+    return path.resolve().name if path.is_absolute() or path.is_dir() else reference
+
+
 def _locate_in_zoo(name: str) -> Path:
     models = zoo_models()
     if name not in models:

@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -40,23 +40,35 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_verdict(verdict: "Verdict") -> None:
-    """Print the verdict's table and its sentence."""
+    """Print the verdict's tables and its sentence."""
     tasks = list(verdict.lines[0].tasks)
-    table = Table(
-        title=f"Test: {verdict.items} items no search has seen", title_justify="left", box=None,
-        pad_edge=False,
-    )  # fmt: skip
-    for name in ("", "model"):
-        table.add_column(name)
-    for name in ("score [95 % interval]", *tasks, "lead", "won:lost", "p"):
-        table.add_column(name, justify="right")
-    for line in verdict.lines:
-        table.add_row(*_verdict_cells(line, tasks), style="bold" if line.kind == "winner" else "")
-    console.print(table)
+    title = f"Test: {verdict.items} items that no search has seen"
+    _print_lines(title, verdict.lines, ("score", "95 % interval", "lead", "won:lost", "p"), _totals)
+    if len(tasks) > 1:
+        console.print()
+        _print_lines("By task", verdict.lines, tasks, lambda line: _by_task(line, tasks))
     console.print()
     console.print(
         _escape(verdict.sentence), style="bold green" if verdict.better else "bold yellow"
     )
+
+
+def _print_lines(
+    title: str,
+    lines: "Sequence[Line]",
+    columns: Sequence[str],
+    cells: "Callable[[Line], list[str]]",
+) -> None:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("model", overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    for line in lines:
+        mark = "merge" if line.kind == "winner" else line.kind
+        style = "bold" if line.kind == "winner" else ""
+        table.add_row(mark, _escape(line.label), *cells(line), style=style)
+    console.print(table)
 
 
 def print_forecast(forecast: "Forecast") -> None:
@@ -89,7 +101,7 @@ def print_result(result: "RunResult") -> None:
 
 
 class ProgressLine:
-    """Rate, time left and best so far: live on a terminal, a line now and then elsewhere."""
+    """Rate, time left, best so far: live on a terminal, a line now and then elsewhere."""
 
     def __init__(self) -> None:
         from rich.progress import (
@@ -149,17 +161,19 @@ class ProgressLine:
         self.end()
 
 
-def _verdict_cells(line: "Line", tasks: Sequence[str]) -> list[str]:
-    mark = {"winner": "merge", "parent": "parent", "default": "default"}[line.kind]
+def _totals(line: "Line") -> list[str]:
     if line.overall is None:
-        return [mark, _escape(line.label), f"failed: {_escape(line.failure)}"]
-    overall = f"{line.overall.mean:.3f} [{line.overall.low:.3f}, {line.overall.high:.3f}]"
-    means = [f"{line.tasks[name].mean:.3f}" for name in tasks]
+        return ["failed", _escape(line.failure)]
+    found = line.overall
+    score = [f"{found.mean:.3f}", f"{found.low:.3f} – {found.high:.3f}"]
     if line.difference is None or line.p_value is None:
-        return [mark, _escape(line.label), overall, *means, "", "", ""]
-    p_value = f"{line.p_value:.3f}" if line.p_value >= 0.001 else "<0.001"
-    lead = f"{line.difference:+.3f}"
-    return [mark, _escape(line.label), overall, *means, lead, f"{line.wins}:{line.losses}", p_value]
+        return score
+    p_value = f"{line.p_value:.3f}" if line.p_value >= 0.001 else "< 0.001"
+    return [*score, f"{line.difference:+.3f}", f"{line.wins}:{line.losses}", p_value]
+
+
+def _by_task(line: "Line", tasks: Sequence[str]) -> list[str]:
+    return [f"{line.tasks[name].mean:.3f}" if name in line.tasks else "" for name in tasks]
 
 
 def _show(value: Any) -> str:

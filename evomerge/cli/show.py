@@ -14,7 +14,7 @@ def command(
     runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
     top: int = typer.Option(10, min=1, help="How many candidates."),
     recipe: int | None = typer.Option(
-        None, min=0, help="Print the recipe of this candidate (its number)."
+        None, min=0, help="Print the recipe of this candidate, by its number."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
 ) -> None:
@@ -37,11 +37,10 @@ def _print_recipe(candidates: list[Any], number: int) -> None:
     from evomerge.errors import UnknownName
     from evomerge.recipe import write_yaml
 
-    found = next((c for c in candidates if c.number == number), None)
+    found = next((c for c in candidates if c.label == f"candidate {number}"), None)
     if found is None:
-        raise UnknownName(
-            f"the run has no candidate {number}", f"It has 0 to {len(candidates) - 1}"
-        )
+        last = sum(c.stage == "search" for c in candidates) - 1
+        raise UnknownName(f"the run has no candidate {number}", f"It has 0 to {last}")
     typer.echo(write_yaml(dict(found.recipe)), nl=False)
 
 
@@ -74,8 +73,7 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
 
 def _candidate(c: Any) -> dict[str, Any]:
     return {
-        "number": c.number,
-        "candidate": c.label,
+        "candidate": c.label.removeprefix("candidate "),
         "search score": c.objective,
         "items": c.items,
         "merge s": c.seconds.get("merge", float("nan")),

@@ -1,10 +1,10 @@
 """The model card of a merge: front matter, models, method, recipe."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from evomerge import __version__
+from evomerge.checkpoints.locate import display_name
 from evomerge.engine.plan import Plan
 from evomerge.recipe.yaml_document import write_yaml
 
@@ -17,7 +17,7 @@ def write_card(plan: Plan, fingerprints: Mapping[str, str], *, verdict: str = ""
         fingerprints: contents of the models by reference.
         verdict: Markdown about how good the result is; empty when nobody measured.
     """
-    names = {model: _public_name(model) for model in plan.recipe.models}
+    names = {model: display_name(model) for model in plan.recipe.models}
     front: dict[str, Any] = {
         "base_model": list(dict.fromkeys(names.values())),
         "base_model_relation": "merge",
@@ -47,9 +47,4 @@ def _rename(value: Any, key: str = "") -> Any:
         return {name: _rename(entry, name) for name, entry in value.items()}
     if isinstance(value, list):
         return [_rename(entry) for entry in value]
-    return _public_name(value) if key in ("model", "base_model", "tokenizer_source") else value
-
-
-def _public_name(model: str) -> str:
-    path = Path(model).expanduser()
-    return path.resolve().name if path.is_absolute() or path.is_dir() else model
+    return display_name(value) if key in ("model", "base_model", "tokenizer_source") else value

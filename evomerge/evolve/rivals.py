@@ -1,5 +1,6 @@
 """Whom a merge must beat: every parent, and every recipe people use without searching."""
 
+from evomerge.checkpoints.locate import display_name
 from evomerge.config import GenomeSettings
 from evomerge.evolve.trials import Trial
 from evomerge.recipe import Recipe, Slice, Source, constant
@@ -11,7 +12,7 @@ TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
 def parent_trials(genome: GenomeSettings) -> list[Trial]:
     """Return the base and every model, each as it is."""
     names = dict.fromkeys([*([genome.base_model] if genome.base_model else []), *genome.models])
-    return [Trial(name, _recipe(genome, "passthrough", [name])) for name in names]
+    return [Trial(display_name(n), _recipe(genome, "passthrough", [n])) for n in names]
 
 
 def default_trials(genome: GenomeSettings) -> list[Trial]:

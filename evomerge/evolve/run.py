@@ -38,7 +38,7 @@ from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
 from evomerge.genome import ParameterSpace
 from evomerge.recipe import fingerprint_recipe, write_yaml
-from evomerge.store import RunStore, open_store
+from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
 
 PACKAGES = ("evomerge", "torch", "transformers", "tokenizers", "cmaes", "numpy", "safetensors")
@@ -143,7 +143,7 @@ def check_run(config: RunConfig) -> dict[str, Any]:
 def find_run(name: str | Path, runs: str | Path) -> Path:
     """Return the folder of a run given by name or by folder."""
     for folder in (Path(runs) / name, Path(name)):
-        if (folder / "store.db").exists():
+        if (folder / FILE).exists():
             return folder
     raise StoreError(f"there is no run {str(name)!r} in {runs}", "See `evomerge runs`")
 
@@ -161,7 +161,7 @@ class _Preparation:
 
 def _prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> _Preparation:
     """Find everything that is wrong before anything is written."""
-    if folder and not begun and (folder / "store.db").exists():
+    if folder and not begun and not _forget_false_start(folder):
         raise StoreError(
             f"the run {config.name!r} exists already in {folder.parent}",
             f"Go on with `evomerge resume {config.name}`, or start another with --name",
@@ -178,6 +178,19 @@ def _prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> 
         _refuse_nonfinite(models, plans[-1].recipe.models)
     size = sum(shape.bytes for shape in plans[0].shapes)
     return _Preparation(models, tasks, genome, judges_models, size)
+
+
+def _forget_false_start(folder: Path) -> bool:
+    """Tell whether a run may begin in `folder`; a store that holds no candidate yet is removed."""
+    if not (folder / FILE).exists():
+        return True
+    with open_store(folder, write=True) as store:
+        run = store.run()
+        if store.candidates("search") or (run and run.state != "failed"):
+            return False
+        for suffix in ("", "-wal", "-shm"):
+            (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
+    return True
 
 
 def _refuse_nonfinite(models: Models, references: tuple[str, ...]) -> None:
@@ -288,9 +301,10 @@ def _probe(
         progress.end()
     for trial, result in zip(parents, results, strict=True):
         if result.failure:
+            trials.store.finish("failed")
             raise EvaluationError(
                 f"{trial.label} cannot be evaluated: {result.failure}",
-                "Mend the task or the model, remove the run's folder, and start again",
+                "Mend the task or the model, and start again",
             )
     return make_forecast(
         trials.store.candidates("probe"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from gguf_model import prepare_base
 from lora import prepare_specialist
 from tasks import TASKS, prepare_tasks
 from transformers.utils import logging
+
+RUN_FILE = "evolve.yml"
 
 
 def main() -> int:
@@ -57,6 +60,8 @@ def prepare(out: Path) -> None:
     timed("tasks", prepare_tasks, out)
     for task in TASKS:
         timed(task, prepare_specialist, out, task)
+    shutil.copyfile(Path(__file__).with_name(RUN_FILE), out / RUN_FILE)
+    console.print(f"now: evomerge evolve {out / RUN_FILE}")
 
 
 def timed(name: str, step: Callable[..., None], *arguments: object) -> None:

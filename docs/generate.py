@@ -1,0 +1,113 @@
+"""Write the generated pages: `python docs/generate.py`; with --check, only tell whether they rot."""
+
+import inspect
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["TERMINAL_WIDTH"] = "90"
+
+import click
+import typer
+
+from evomerge.cli.main import app
+from evomerge.evaluation import EVALUATORS
+from evomerge.executors import EXECUTORS
+from evomerge.methods import METHODS
+from evomerge.methods.spec import MISSING, MethodSpec, ParameterSpec
+from evomerge.search import SEARCHERS
+
+FOLDER = Path(__file__).parent
+NOTE = "<!-- written by docs/generate.py -->\n\n"
+FILLED_IN = ("dimension", "seed", "target", "setup")
+
+
+def write_cli_page() -> str:
+    """Return the page of all commands, as their --help shows them."""
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    parts = ["# The command line\n"]
+    for name, command in group.commands.items():
+        context = click.Context(command, info_name=f"evomerge {name}", max_content_width=90)
+        context.terminal_width = 90
+        parts.append(f"## {name}\n\n```\n{command.get_help(context).rstrip()}\n```\n")
+    return NOTE + "\n".join(parts)
+
+
+def write_plug_in_page() -> str:
+    """Return the page of methods, searchers, evaluators and executors."""
+    parts = ["# Plug-ins\n", "## Merge methods\n"]
+    for name, method in METHODS.items():
+        parts.append(f"### {name}\n\n{_prose(method.function)}\n")
+        parts.append(_needs(method))
+        parts.append("| parameter | values | default | searched |\n|---|---|---|---|")
+        parts.append("\n".join(_row(p) for p in method.parameters.values()) + "\n")
+    for title, registry in _others():
+        parts.append(f"## {title}\n")
+        for name, plug_in in registry.items():
+            parts.append(f"### {name}\n\n{_prose(plug_in)}\n")
+            parts.extend(_options(plug_in))
+    return NOTE + "\n".join(parts)
+
+
+def _needs(method: MethodSpec) -> str:
+    most, least = method.max_models, method.min_models
+    count = f"{least} model" if most == least else f"{least} or more models"
+    if method.base == "required":
+        return f"It needs a base model, and takes {count} besides.\n"
+    return f"It needs no base model, and takes {count}.\n"
+
+
+def _others() -> Iterator[tuple[str, object]]:
+    yield from {"Searchers": SEARCHERS, "Evaluators": EVALUATORS, "Executors": EXECUTORS}.items()
+
+
+def _prose(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").split("\nArgs:")[0].strip()
+
+
+def _row(parameter: ParameterSpec) -> str:
+    name = f"`{parameter.name}`{' (per model)' if parameter.per_model else ''}"
+    values = [str(parameter.range)] if parameter.range else []
+    values += ["true, false"] if bool in parameter.kinds else []
+    values += [f"`{choice}`" for choice in parameter.choices]
+    default = "required" if parameter.default is MISSING else str(parameter.default).lower()
+    search = parameter.search
+    searched = f"{search.low:g} to {search.high:g}" if search else ""
+    return f"| {name} | {', '.join(values)} | {default} | {searched} |"
+
+
+def _options(plug_in: object) -> Iterator[str]:
+    lines = (inspect.getdoc(plug_in) or "").splitlines()
+    if "Args:" not in lines:
+        return
+    for line in lines[lines.index("Args:") + 1 :]:
+        if line and not line.startswith(" "):
+            break
+        text = line.strip()
+        if line.startswith("    ") and not line.startswith("     ") and ":" in text:
+            option, _, meaning = text.partition(":")
+            if option not in FILLED_IN:
+                yield f"- `{option}`:{meaning}"
+        elif text:
+            yield f"  {text}"
+    yield ""
+
+
+def main() -> int:
+    """Write the pages, or check them; return the exit code."""
+    stale = []
+    for name, text in (("cli.md", write_cli_page()), ("plug-ins.md", write_plug_in_page())):
+        page = FOLDER / name
+        if "--check" in sys.argv[1:]:
+            stale += [] if page.exists() and page.read_text(encoding="utf-8") == text else [name]
+        else:
+            page.write_text(text, encoding="utf-8")
+    if stale:
+        sys.stderr.write(f"out of date: {', '.join(stale)}; run python docs/generate.py\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
