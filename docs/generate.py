@@ -1,4 +1,4 @@
-"""Write the generated pages: `python docs/generate.py`; with --check, only tell whether they rot."""
+"""Write the generated pages: `python docs/generate.py`; --check only tells whether they rot."""
 
 import inspect
 import os

@@ -139,7 +139,7 @@ class ProgressLine:
         """Report steps done."""
         self._done += steps
         now = time.monotonic()
-        rate = _rate(self._done / max(now - self._began, 1e-9), self._label)
+        rate = _rate(self._done / max(now - self._began, 1e-9))
         if self._task is not None:
             self._live.update(self._task, advance=steps, note=note, rate=rate)
         elif now - self._spoken > QUIET_STEP or self._done == self._total:
@@ -194,9 +194,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _rate(per_second: float, label: str) -> str:
-    if label == "merge":
-        return f"{_bytes(per_second)}/s"
+def _rate(per_second: float) -> str:
     return f"{per_second:.1f}/s" if per_second >= 1 else f"{1 / max(per_second, 1e-9):.1f} s each"
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from evomerge.checkpoints.reader import ITEM_BYTES
 from evomerge.checkpoints.tokenizer import copy_tokenizer
 from evomerge.checkpoints.writer import (
-    Shape,
     atomic_folder,
     check_target,
     partition,
@@ -53,7 +52,7 @@ def merge(
         replace: whether an existing folder is replaced.
         copy_tokenizer_files: whether the tokenizer goes along.
         verdict: Markdown for the model card about how good the result is.
-        progress: told about every megabyte-sized step.
+        progress: told of every finished tensor.
 
     Returns:
         The folder.
@@ -85,7 +84,7 @@ def _write_weights(
     bench, tensors = Workbench(), {tensor.name: tensor for tensor in plan.tensors}
     rounding = _Rounding()
     if progress:
-        progress.begin("merge", sum(shape.bytes for shape in plan.shapes))
+        progress.begin("merge", len(plan.tensors))
 
     def fill(name: str, write: Write) -> None:
         tensor = tensors[name]
@@ -94,7 +93,7 @@ def _write_weights(
         else:
             merge_tensor(tensor, plan, models, bench, rounding.sink(tensor.dtype, write))
         if progress:
-            progress.advance(Shape(name, tensor.dtype, tensor.shape).bytes)
+            progress.advance()
 
     write_shards(folder, partition(plan.shapes, shard_bytes), fill)
     if progress:

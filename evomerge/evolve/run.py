@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.checkpoints.locate import ZOO
+from evomerge.checkpoints.writer import check_target
 from evomerge.config import RunConfig, load_config, parse_config
 from evomerge.engine import Models, make_plan
 from evomerge.engine.tensor import Workbench, find_nonfinite, nonfinite_error
@@ -89,6 +90,8 @@ def evolve(
         config = load_config(config)
     folder = Path(runs) / config.name
     preparation = _prepare(config, folder)
+    if preparation.judges_models:
+        check_target(folder / BEST, expected_bytes=preparation.model_bytes, replace=True)
     with open_store(folder, write=True) as store:
         _create(store, config, preparation.models)
         return _carry_on(store, config, preparation, progress, tell_forecast)

@@ -53,7 +53,7 @@ class Trials:
         self.fingerprints = fingerprints
         self.seed = seed
         self.progress = progress
-        self.best = -math.inf
+        self.best: dict[str, float] = {}
 
     def run(self, stage: str, round_: int, trials: Sequence[Trial], split: str) -> list[Evaluated]:
         """Try recipes on all items of a split; what the store knows already costs nothing.
@@ -72,7 +72,9 @@ class Trials:
         """
         rows = self._ask(stage, round_, trials)
         recipes = {row.fingerprint: trial.recipe for row, trial in zip(rows, trials, strict=True)}
-        self._advance([row for row in rows if row.state != "asked"])
+        for row in rows:
+            if row.state != "asked":
+                self._note(stage, row.objective, 1)
         pending = {row.fingerprint for row in rows if row.state == "asked"}
         jobs = []
         for mark in dict.fromkeys(row.fingerprint for row in rows if row.fingerprint in pending):
@@ -152,7 +154,7 @@ class Trials:
             error=outcome.failure,
             seconds=outcome.seconds,
         )
-        self._note(objective, len(mine))
+        self._note(rows[0].stage, objective, len(mine))
 
     def _judge(self, outcome: Outcome, split: str) -> tuple[float, int]:
         """Return objective and number of items, of an outcome or (if it is empty) of the store."""
@@ -164,15 +166,11 @@ class Trials:
             count += len(values)
         return total / sum(task.weight for task in self.tasks), count
 
-    def _advance(self, rows: Sequence[CandidateRow]) -> None:
-        for row in rows:
-            self._note(row.objective, 1)
-
-    def _note(self, objective: float | None, steps: int) -> None:
+    def _note(self, stage: str, objective: float | None, steps: int) -> None:
         if objective is not None:
-            self.best = max(self.best, objective)
+            self.best[stage] = max(self.best.get(stage, -math.inf), objective)
         if self.progress:
-            note = f"best {self.best:.3f}" if math.isfinite(self.best) else ""
+            note = f"best {self.best[stage]:.3f}" if stage in self.best else ""
             self.progress.advance(steps, note)
 
     def _result(self, row: CandidateRow, trial: Trial, split: str) -> Evaluated:

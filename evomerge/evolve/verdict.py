@@ -172,29 +172,25 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
         return f"The merge scores {measured}; there was nothing to compare it with."
     strongest = max(rivals, key=lambda line: line.overall.mean if line.overall else -math.inf)
     assert strongest.overall is not None
-    against = f"against {_show(strongest.overall)} of the best of them, {strongest.label}"
+    against = f"against {_show(strongest.overall)} of the strongest of them, {strongest.label}"
     if better:
         worst = max(line.p_value or 0.0 for line in rivals)
         return (
             f"The merge beats every parent and every default recipe {measured} {against} "
-            f"(paired exact tests, all p ≤ {_show_p(worst)})."
+            f"(paired exact tests, largest p {_show_p(worst)})."
         )
-    unbeaten = [line for line in rivals if not line.beaten]
-    reasons = "; ".join(_explain(line) for line in unbeaten)
-    return f"The merge did NOT beat everything {measured} {against}. {reasons}."
+    level = [line for line in rivals if not line.beaten and (line.difference or 0.0) <= 0]
+    close = [line for line in rivals if not line.beaten and (line.difference or 0.0) > 0]
+    reasons = f" It is no better than {_list(level)}." if level else ""
+    reasons += f" Its lead may be chance over {_list(close)}." if close else ""
+    return f"The merge did NOT beat everything {measured} {against}.{reasons}"
 
 
-def _explain(line: Line) -> str:
-    assert line.difference is not None
-    what = "parent" if line.kind == "parent" else "default recipe"
-    p_value = _show_p(line.p_value or 0.0)
-    if line.difference <= 0:
-        return (
-            f"It is no better than the {what} {line.label} ({line.difference:+.3f}, p = {p_value})"
-        )
-    return (
-        f"Its lead over the {what} {line.label} ({line.difference:+.3f}, "
-        f"p = {p_value}) may be chance"
+def _list(lines: Sequence[Line]) -> str:
+    return ", ".join(
+        f"{'the parent ' if line.kind == 'parent' else ''}{line.label} "
+        f"({line.difference:+.3f}, p {_show_p(line.p_value or 0.0)})"
+        for line in lines
     )
 
 
@@ -203,4 +199,4 @@ def _show(estimate: Estimate) -> str:
 
 
 def _show_p(p_value: float) -> str:
-    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.1g}"
+    return f"= {p_value:.3f}" if p_value >= 0.001 else "< 0.001"
