@@ -8,7 +8,6 @@ from pathlib import Path
 
 os.environ["TERMINAL_WIDTH"] = "90"
 
-import click
 import typer
 
 from evomerge.cli.main import app
@@ -26,10 +25,9 @@ FILLED_IN = ("dimension", "seed", "target", "setup")
 def write_cli_page() -> str:
     """Return the page of all commands, as their --help shows them."""
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
     parts = ["# The command line\n"]
-    for name, command in group.commands.items():
-        context = click.Context(command, info_name=f"evomerge {name}", max_content_width=90)
+    for name, command in vars(group)["commands"].items():
+        context = typer.Context(command, info_name=f"evomerge {name}", max_content_width=90)
         context.terminal_width = 90
         parts.append(f"## {name}\n\n```\n{command.get_help(context).rstrip()}\n```\n")
     return NOTE + "\n".join(parts)

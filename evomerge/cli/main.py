@@ -3,9 +3,8 @@
 import signal
 import sys
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-import click
 import typer
 
 from evomerge.cli import cp, demo, evolve, ls, merge, resume, runs, show, validate
@@ -13,6 +12,8 @@ from evomerge.errors import EvoMergeException
 from evomerge.logging_config import configure_logging
 
 INTERRUPTED = 130
+USAGE_ERROR: Any = typer.BadParameter.__mro__[2]
+"""click's ClickException, of the click that typer itself uses (it brings its own)."""
 
 app = typer.Typer(
     name="evomerge",
@@ -27,17 +28,23 @@ for verb in (demo, ls, cp, validate, merge, evolve, resume, runs, show):
     app.command(name=verb.NAME, epilog=f"Example: {verb.EXAMPLE}")(verb.command)
 
 
-@app.callback()
-def options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is going on."),
-    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
-) -> None:
-    """Find, by evolution, the merge of language models that is best at what you care about."""
-    if version:
+def print_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
         from evomerge import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what is going on."),
+    _version: bool = typer.Option(
+        False, "--version", callback=print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Find, by evolution, the merge of language models that is best at what you care about."""
     configure_logging(verbose=verbose)
 
 
@@ -49,10 +56,10 @@ def main() -> NoReturn:
     except EvoMergeException as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
+    except USAGE_ERROR as error:
         error.show()
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
