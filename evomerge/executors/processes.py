@@ -1,22 +1,25 @@
-"""Jobs in spawned worker processes on this machine.
+"""Jobs in worker processes on this machine.
 
 Each worker builds its job function once. A worker that dies is replaced and its job tried once
 more; a second death is the candidate's failure. Workers end when their pipe closes, so none
-outlives a killed parent.
+outlives a killed parent. They are plain interpreters of `worker.py`, so that scripts and notebooks
+need no `if __name__ == "__main__"`.
 """
 
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from evomerge.errors import EvoMergeException, ExecutorError
-from evomerge.executors.base import Executor, failed, make_work
+from evomerge.executors.base import Executor, failed
 from evomerge.records import Job, JobResult
 
 TRIES = 2
@@ -28,7 +31,7 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass
 class _Worker:
-    process: Any
+    process: subprocess.Popen[bytes]
     pipe: Connection
     job: Job | None = None
     tries: int = 0
@@ -39,7 +42,6 @@ class ProcessExecutor(Executor):
 
     def __init__(self, target: str, setup: Any, *, workers: int = 1, threads: int = 1) -> None:
         super().__init__(target, setup, workers=workers, threads=threads)
-        self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
@@ -65,27 +67,30 @@ class ProcessExecutor(Executor):
             if worker.job is not None:
                 worker.process.terminate()
         for worker in self._workers:
-            worker.process.join(PATIENCE)
-            if worker.process.is_alive():
+            try:
+                worker.process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
                 worker.process.kill()
-                worker.process.join()
+                worker.process.wait()
         self._workers = []
 
     def _start(self) -> _Worker:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_serve, args=(theirs, self.target, self.setup, self.threads), daemon=True
-        )
-        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(self.threads)))
+        ours, theirs = Pipe()
+        paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+        threads = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
         try:
-            process.start()
+            process = subprocess.Popen(
+                [sys.executable, "-m", "evomerge.executors.worker", str(theirs.fileno())],
+                env={**os.environ, **threads, "PYTHONPATH": paths},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C is the parent's to handle
+            )
+            ours.send((self.target, self.setup))
         except OSError as error:
             raise ExecutorError(f"no worker process could be started: {error}") from None
         finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
-        theirs.close()
+            theirs.close()
         return _Worker(process, ours)
 
     def _give(self, worker: _Worker, job: Job, tries: int) -> None:
@@ -112,8 +117,7 @@ class ProcessExecutor(Executor):
         self, worker: _Worker, job: Job, queue: deque[tuple[Job, int]]
     ) -> Iterator[JobResult]:
         worker.pipe.close()
-        worker.process.join()
-        cause = _death(worker.process.exitcode)
+        cause = _death(worker.process.wait())
         place = self._workers.index(worker)
         self._workers[place] = self._start()
         if worker.tries < TRIES:
@@ -122,26 +126,8 @@ class ProcessExecutor(Executor):
             yield failed(job, f"its worker died {worker.tries} times ({cause})")
 
 
-def _death(code: int | None) -> str:
-    if code is not None and code < 0:
+def _death(code: int) -> str:
+    if code < 0:
         name = signal.Signals(-code).name
         return f"{name}, often the system running out of memory" if name == "SIGKILL" else name
     return f"exit code {code}"
-
-
-def _serve(pipe: Connection, target: str, setup: Any, threads: int) -> None:
-    """Live as a worker: build the job function at the first job, answer until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-    work = None
-    try:
-        while True:
-            job = pipe.recv()
-            try:
-                work = work or make_work(target, setup)
-                answer: JobResult | EvoMergeException = work(job)
-            except EvoMergeException as error:
-                answer = EvoMergeException(error.what, error.hint)
-            pipe.send(answer)
-    except (EOFError, OSError):
-        pass
