@@ -1,9 +1,11 @@
 # make demo   evolve the embedded family        make test   install what tests need, pass them
+# make bench  where a candidate's seconds go (SMOLLM2=FOLDER of examples/smollm2/prepare.py)
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
+SMOLLM2 ?= smollm2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -23,7 +25,7 @@ check: $(VENV)/tested
 	$(BIN)/mypy
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/candidate.py
+	$(BIN)/python benchmarks/candidate.py --smollm2 $(SMOLLM2)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

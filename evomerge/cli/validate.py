@@ -54,6 +54,6 @@ def _check_recipe(file: str, lenient: bool) -> dict[str, Any]:
 
 def _check_run(file: str) -> dict[str, Any]:
     from evomerge.config import load_config
-    from evomerge.evolve.run import check_run
+    from evomerge.evolve.prepare import check_run
 
     return check_run(load_config(file))

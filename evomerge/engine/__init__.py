@@ -1,6 +1,7 @@
 """Carries out recipes: streamed into a folder, or into the parameters of a live model."""
 
-from evomerge.engine.plan import Models, Plan, make_plan
+from evomerge.engine.models import Models
+from evomerge.engine.plan import Plan, make_plan
 from evomerge.engine.resident import Resident
 from evomerge.engine.stream import merge
 

@@ -4,18 +4,19 @@ Only headers are read. Everything that cannot work is found here, all at once.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evomerge.checkpoints.architecture import Layout, read_layout
+from evomerge.checkpoints.architecture import Layout
 from evomerge.checkpoints.locate import locate
-from evomerge.checkpoints.reader import FLOATING, Checkpoint, Entry
+from evomerge.checkpoints.reader import FLOATING, Entry
 from evomerge.checkpoints.tokenizer import fingerprint_tokenizer
 from evomerge.checkpoints.writer import Shape
+from evomerge.engine.configuration import write_configuration
+from evomerge.engine.models import Models
 from evomerge.errors import CheckpointError, EvoMergeException, Problem, RecipeError
 from evomerge.methods import METHODS, MethodSpec
 from evomerge.recipe.check import inputs_of, lookup, resolve, slice_paths, source_paths
@@ -26,30 +27,6 @@ CODES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16
 NAMES = {code: name for name, code in CODES.items()}
 COPIED = ("I64", "I32", "I16", "BOOL", "U16", "U32", "U64")
 MOST_LINES = 12
-
-
-class Models:
-    """Open model folders by reference, each opened once."""
-
-    def __init__(self) -> None:
-        self._open: dict[str, Checkpoint] = {}
-        self._layouts: dict[str, Layout] = {}
-
-    def __getitem__(self, reference: str) -> Checkpoint:
-        if reference not in self._open:
-            self._open[reference] = Checkpoint(reference)
-        return self._open[reference]
-
-    def layout(self, reference: str) -> Layout:
-        """Return the layer layout of a model."""
-        if reference not in self._layouts:
-            checkpoint = self[reference]
-            self._layouts[reference] = read_layout(checkpoint.config, checkpoint.entries)
-        return self._layouts[reference]
-
-    def fingerprints(self, references: Iterable[str]) -> dict[str, str]:
-        """Return the content fingerprints of models by reference."""
-        return {reference: self[reference].fingerprint for reference in references}
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,36 +285,12 @@ class _Planner:
                 )
 
     def _config(self, tensors: tuple[TensorPlan, ...]) -> dict[str, Any]:
-        config = deepcopy(self.models[self.reference].config)
-        layout = self.models.layout(self.reference)
-        if not self.recipe.merges_whole_models:
-            self._restack(config, layout)
-        config.pop("_name_or_path", None)
-        config.pop("torch_dtype", None)
         plan = Plan(self.recipe, self.spec, tensors, {}, Path(), 0, ())
-        config["dtype"] = plan.dtype
-        return config
-
-    def _restack(self, config: dict[str, Any], layout: Layout) -> None:
-        """Make the config say how many layers there are, and what kind each is."""
-        picked: list[tuple[str, int]] = []
-        for part in self.recipe.slices:
-            lead = part.sources[0]
-            picked += [(lead.model, layer) for layer in range(*(lead.layers or (0, layout.layers)))]
-        if layout.layer_key is None:
-            self._wrong(
-                "slices", f"config.json of {self.reference} does not say how many layers it has"
-            )
-            return
-        scope = config if layout.layer_key in config else config["text_config"]
-        scope[layout.layer_key] = len(picked)
-        for key, value in scope.items():
-            if isinstance(value, list) and len(value) == layout.layers:
-                scope[key] = [self._layer_setting(model, key, layer) for model, layer in picked]
-
-    def _layer_setting(self, model: str, key: str, layer: int) -> Any:
-        config = self.models[model].config
-        return (config if key in config else config["text_config"])[key][layer]
+        try:
+            return write_configuration(self.recipe, self.models, self.reference, plan.dtype)
+        except CheckpointError as error:
+            self._wrong("slices", str(error))
+            return {}
 
     def _tokenizer(self) -> tuple[Path, tuple[str, ...]]:
         asked = (self.recipe.tokenizer_source or "base").removeprefix("model:")

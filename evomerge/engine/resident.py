@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomerge.engine.plan import NAMES, Models, Plan, TensorPlan
+from evomerge.engine.models import Models
+from evomerge.engine.plan import NAMES, Plan, TensorPlan
 from evomerge.engine.tensor import Workbench, merge_tensor
 from evomerge.errors import CheckpointError
 from evomerge.tensor_ops.blocks import BLOCK

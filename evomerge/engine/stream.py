@@ -19,7 +19,8 @@ from evomerge.checkpoints.writer import (
     write_text,
 )
 from evomerge.engine.card import write_card
-from evomerge.engine.plan import NAMES, Models, Plan, TensorPlan, make_plan
+from evomerge.engine.models import Models
+from evomerge.engine.plan import NAMES, Plan, TensorPlan, make_plan
 from evomerge.engine.tensor import Workbench, merge_tensor
 from evomerge.errors import RecipeError
 from evomerge.recipe import Recipe, load_recipe, parse_recipe, write_yaml

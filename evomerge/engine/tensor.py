@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from evomerge.checkpoints.reader import ITEM_BYTES, Checkpoint, Entry
-from evomerge.engine.plan import NAMES, Input, Models, Plan, TensorPlan
+from evomerge.engine.models import Models
+from evomerge.engine.plan import NAMES, Input, Plan, TensorPlan
 from evomerge.errors import CheckpointError
 from evomerge.tensor_ops.blocks import BLOCK, Operands, Scratch
 

@@ -9,20 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from evomerge.checkpoints.locate import ZOO
 from evomerge.checkpoints.writer import check_target
 from evomerge.config import RunConfig, load_config, parse_config
-from evomerge.engine import Models, make_plan
-from evomerge.engine.tensor import Workbench, find_nonfinite, nonfinite_error
+from evomerge.engine import Models
 from evomerge.errors import EvaluationError, StoreError
-from evomerge.evaluation import SPLITS, Task
-from evomerge.evolve.build import (
-    build_executor,
-    build_genome,
-    build_searcher,
-    build_tasks,
-    needs_models,
-)
+from evomerge.evolve.build import build_executor, build_searcher
 from evomerge.evolve.finish import (
     BEST,
     choose_winner,
@@ -33,11 +24,11 @@ from evomerge.evolve.finish import (
 )
 from evomerge.evolve.forecast import Forecast, make_forecast
 from evomerge.evolve.loop import search
+from evomerge.evolve.prepare import Preparation, prepare, refuse_changes
 from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
-from evomerge.genome import ParameterSpace
 from evomerge.recipe import fingerprint_recipe, write_yaml
 from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
@@ -89,7 +80,7 @@ def evolve(
     elif not isinstance(config, RunConfig):
         config = load_config(config)
     folder = Path(runs) / config.name
-    preparation = _prepare(config, folder)
+    preparation = prepare(config, folder)
     if preparation.judges_models:
         check_target(folder / BEST, expected_bytes=preparation.model_bytes, replace=True)
     with open_store(folder, write=True) as store:
@@ -125,22 +116,10 @@ def resume(
         best = folder / BEST if (folder / BEST).exists() else None
         verdict = read_verdict(known.verdict)
         return RunResult(folder, best, verdict, known.wall_seconds, known.cpu_seconds)
-    preparation = _prepare(config, folder, begun=True)
-    _refuse_changes(known.models, preparation.models, config)
+    preparation = prepare(config, folder, begun=True)
+    refuse_changes(known.models, preparation.models, config)
     with open_store(folder, write=True) as store:
         return _carry_on(store, config, preparation, progress, tell_forecast)
-
-
-def check_run(config: RunConfig) -> dict[str, Any]:
-    """Find everything that is wrong with a run, without starting it; return what it would be."""
-    preparation = _prepare(config, None)
-    items = {split: sum(len(t.items[split]) for t in preparation.tasks) for split in SPLITS}
-    return {
-        "genes": len(preparation.genome.space),
-        "candidates": config.search.evaluations,
-        "tasks": len(config.tasks),
-        **{f"{split} items": count for split, count in items.items()},
-    }
 
 
 def find_run(name: str | Path, runs: str | Path) -> Path:
@@ -149,58 +128,6 @@ def find_run(name: str | Path, runs: str | Path) -> Path:
         if (folder / FILE).exists():
             return folder
     raise StoreError(f"there is no run {str(name)!r} in {runs}", "See `evomerge runs`")
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """What was opened and checked before the run starts."""
-
-    models: Models
-    tasks: tuple[Task, ...]
-    genome: ParameterSpace
-    judges_models: bool
-    model_bytes: int
-
-
-def _prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> _Preparation:
-    """Find everything that is wrong before anything is written."""
-    if folder and not begun and not _forget_false_start(folder):
-        raise StoreError(
-            f"the run {config.name!r} exists already in {folder.parent}",
-            f"Go on with `evomerge resume {config.name}`, or start another with --name",
-        )
-    models = Models()
-    tasks = build_tasks(config)
-    genome = build_genome(config, models)
-    build_searcher(config, len(genome.space))
-    trials = [*parent_trials(config.genome), *default_trials(config.genome)]
-    plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in trials]
-    make_plan(genome.decode(genome.space.middle()), models)
-    judges_models = needs_models(config)
-    if judges_models and not begun:
-        _refuse_nonfinite(models, plans[-1].recipe.models)
-    size = sum(shape.bytes for shape in plans[0].shapes)
-    return _Preparation(models, tasks, genome, judges_models, size)
-
-
-def _forget_false_start(folder: Path) -> bool:
-    """Tell whether a run may begin in `folder`; a store that holds no candidate yet is removed."""
-    if not (folder / FILE).exists():
-        return True
-    with open_store(folder, write=True) as store:
-        run = store.run()
-        if store.candidates("search") or (run and run.state != "failed"):
-            return False
-        for suffix in ("", "-wal", "-shm"):
-            (folder / f"{FILE}{suffix}").unlink(missing_ok=True)
-    return True
-
-
-def _refuse_nonfinite(models: Models, references: tuple[str, ...]) -> None:
-    bench = Workbench()
-    for reference in references:
-        if found := find_nonfinite(models[reference], bench):
-            raise nonfinite_error(reference, *found)
 
 
 def _create(store: RunStore, config: RunConfig, models: Models) -> None:
@@ -225,23 +152,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _refuse_changes(known: Any, models: Models, config: RunConfig) -> None:
-    for name, recorded in known.items():
-        checkpoint = models[name]
-        same = checkpoint.fingerprint == recorded["fingerprint"]
-        if same and not name.startswith(ZOO):
-            same = checkpoint.stamp() == recorded["stamp"]
-        if not same:
-            raise StoreError(
-                f"{name} was changed since the run {config.name!r} began",
-                "Put the old files back, or start a new run with --name",
-            )
-
-
 def _carry_on(
     store: RunStore,
     config: RunConfig,
-    preparation: _Preparation,
+    preparation: Preparation,
     progress: Progress | None,
     tell_forecast: Tell | None,
 ) -> RunResult:
@@ -259,7 +173,7 @@ def _carry_on(
 def _evolve(
     store: RunStore,
     config: RunConfig,
-    preparation: _Preparation,
+    preparation: Preparation,
     executor: Executor,
     progress: Progress | None,
     tell_forecast: Tell | None,
@@ -290,7 +204,7 @@ def _evolve(
 
 def _probe(
     config: RunConfig,
-    preparation: _Preparation,
+    preparation: Preparation,
     trials: Trials,
     workers: int,
     progress: Progress | None,
