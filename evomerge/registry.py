@@ -9,12 +9,14 @@ median = "my_package.median:median"
 """
 
 import difflib
+import logging
 from collections.abc import Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from evomerge.errors import UnknownName
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -75,4 +77,16 @@ class Registry(Generic[T]):
         self._strangers_loaded = True
         for point in entry_points(group=self.group):
             if point.name not in self._entries:
-                self._entries[point.name] = point.load()
+                self._load(point)
+
+    def _load(self, point: EntryPoint) -> None:
+        """Load a stranger's entry; a broken package must not take ours down with it."""
+        try:
+            self._entries[point.name] = point.load()
+        except Exception as error:  # whatever a stranger's import raises
+            owner = point.dist.name if point.dist else "unknown"
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            logger.warning(
+                "%s %r of package %s cannot be loaded (%s); repair or uninstall the package",
+                *(self.kind, point.name, owner, reason),
+            )

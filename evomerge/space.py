@@ -62,7 +62,7 @@ class SearchSpace:
         if point.shape != (len(self),):
             raise ValueError(f"genome has shape {point.shape}, the space has {len(self)} genes")
         values = self._low + point * (self._high - self._low)
-        return {g.name: round(float(v), DIGITS) for g, v in zip(self.genes, values, strict=True)}
+        return {gene.name: _round(v, gene) for gene, v in zip(self.genes, values, strict=True)}
 
     def encode(self, values: Mapping[str, float]) -> "Genome":
         """Map {gene name: value} back to the unit cube; values outside a range are clipped."""
@@ -72,3 +72,8 @@ class SearchSpace:
     def describe(self) -> list[dict[str, object]]:
         """Return one row per gene: name, low, high."""
         return [{"name": g.name, "low": g.low, "high": g.high} for g in self.genes]
+
+
+def _round(value: float, gene: Gene) -> float:
+    """Round to DIGITS decimals, but never out of the gene's range."""
+    return min(max(round(float(value), DIGITS), gene.low), gene.high)

@@ -28,10 +28,10 @@ def locate(reference: str) -> Path:
     """
     if reference.startswith(ZOO):
         return _locate_in_zoo(reference.removeprefix(ZOO))
-    folder = Path(reference).expanduser()
-    if folder.is_dir():
+    folder = _on_this_machine(reference)
+    if folder and folder.is_dir():
         return folder
-    if folder.exists():
+    if folder:
         raise CheckpointError(
             f"{reference} is a file, not a model folder", "Name the folder that holds config.json"
         )
@@ -45,8 +45,16 @@ def locate(reference: str) -> Path:
 
 def display_name(reference: str) -> str:
     """Return what people call a model: a local folder by its last name, others as they are."""
-    path = Path(reference).expanduser()
+    path = Path(reference.removeprefix("model:")).expanduser()  # as tokenizer_source may say
     return path.resolve().name if path.is_absolute() or path.is_dir() else reference
+
+
+def _on_this_machine(reference: str) -> Path | None:
+    try:
+        folder = Path(reference).expanduser()
+        return folder if reference and folder.exists() else None
+    except (OSError, RuntimeError):  # a name too long for a file, or a stranger's ~home
+        return None
 
 
 def _locate_in_zoo(name: str) -> Path:
@@ -61,7 +69,7 @@ def _locate_in_zoo(name: str) -> Path:
 
 def _looks_like_hub_id(reference: str) -> bool:
     parts = reference.split("@", maxsplit=1)[0].split("/")
-    return len(parts) == 2 and all(parts) and parts[0] not in (".", "..", "~")
+    return len(parts) == 2 and all(parts) and parts[0][0] not in ".~"
 
 
 def _download(reference: str) -> Path:

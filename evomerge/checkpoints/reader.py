@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,23 @@ class Checkpoint:
     def __init__(self, reference: str) -> None:
         self.reference = reference
         self.folder = locate(reference)
-        self.config: dict[str, Any] = _read_json(self.folder / "config.json", reference)
-        found = [entry for file in _weight_files(self.folder) for entry in read_header(file)]
-        self.entries = {entry.name: entry for entry in sorted(found, key=lambda e: e.name)}
+        self.config: dict[str, Any] = read_json(self.folder / "config.json", reference)
+        self.entries = {entry.name: entry for entry in _read_entries(self.folder)}
         self._handles: dict[Path, int] = {}
 
     def read_into(self, entry: Entry, first: int, buffer: memoryview) -> None:
         """Fill `buffer` with the entry's bytes from byte offset `first` on.
 
         Raises:
-            CheckpointError: the file ends too early.
+            CheckpointError: the file ends too early, or is there no more.
         """
         done = 0
         while done < len(buffer):
-            count = os.preadv(self._handle(entry.file), [buffer[done:]], entry.start + first + done)
+            try:
+                place = entry.start + first + done
+                count = os.preadv(self._handle(entry.file), [buffer[done:]], place)
+            except OSError as error:
+                raise _unreadable(entry.file, error) from None
             if count <= 0:
                 raise CheckpointError(
                     f"{entry.file} ends inside tensor {entry.name}", "Fetch the file again"
@@ -132,12 +136,14 @@ def read_header(file: Path) -> list[Entry]:
         size = file.stat().st_size
         with file.open("rb") as stream:
             prefix = stream.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else -1
+            if len(prefix) < 8:
+                raise _damaged(file, f"it is only {size} bytes long")
+            length = struct.unpack("<Q", prefix)[0]
             if not 0 < length <= min(LONGEST_HEADER, size - 8):
                 raise _damaged(file, f"its header cannot be {length} bytes long")
             header = json.loads(stream.read(length), object_pairs_hook=_refuse_duplicates)
     except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from None
+        raise _unreadable(file, error) from None
     except (ValueError, RecursionError) as error:
         raise _damaged(file, f"its header is not valid JSON ({error})") from None
     if not isinstance(header, dict):
@@ -150,8 +156,8 @@ def read_header(file: Path) -> list[Entry]:
 
 def _read_entry(file: Path, data: int, name: str, raw: Any) -> Entry:
     try:
-        dtype, shape = str(raw["dtype"]), tuple(int(n) for n in raw["shape"])
-        start, end = (int(offset) for offset in raw["data_offsets"])
+        dtype, shape = str(raw["dtype"]), tuple(index(n) for n in raw["shape"])
+        start, end = (index(offset) for offset in raw["data_offsets"])
     except (TypeError, KeyError, ValueError):
         raise _damaged(file, f"tensor {name} has no dtype, shape and data_offsets") from None
     if dtype not in ITEM_BYTES:
@@ -178,12 +184,26 @@ def _check_extents(file: Path, entries: list[Entry], start: int, size: int) -> N
         raise _damaged(file, f"it has {size - start} bytes that belong to no tensor")
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / INDEX
-    if index.exists():
-        return _indexed_files(folder, index)
+def _read_entries(folder: Path) -> list[Entry]:
+    """Return every tensor's entry, sorted by name; where shards overlap, the index decides."""
+    table_file = folder / INDEX
+    if not table_file.exists():
+        return sorted(read_header(_single_file(folder)), key=lambda e: e.name)
+    table = _read_weight_map(folder, table_file)
+    found: dict[str, Entry] = {}
+    for file in dict.fromkeys(table.values()):
+        for entry in read_header(folder / file):
+            if table.get(entry.name, file) == file:
+                found[entry.name] = entry
+    for name, file in table.items():
+        if name not in found:
+            raise _damaged(folder / file, f"it lacks tensor {name}, which {INDEX} says it holds")
+    return [found[name] for name in sorted(found)]
+
+
+def _single_file(folder: Path) -> Path:
     if (folder / SINGLE).exists():
-        return [folder / SINGLE]
+        return folder / SINGLE
     pickles = [path.name for path in folder.glob("*.bin")]
     raise CheckpointError(
         f"{folder} holds no {SINGLE} and no {INDEX}"
@@ -192,31 +212,36 @@ def _weight_files(folder: Path) -> list[Path]:
     )
 
 
-def _indexed_files(folder: Path, index: Path) -> list[Path]:
-    table = _read_json(index, str(folder)).get("weight_map")
+def _read_weight_map(folder: Path, file: Path) -> dict[str, str]:
+    table = read_json(file, str(folder)).get("weight_map")
     if not isinstance(table, dict) or not table:
-        raise _damaged(index, "it has no weight_map")
+        raise _damaged(file, "it has no weight_map")
     names = sorted({str(name) for name in table.values()})
     for name in names:
         if Path(name).name != name or name in ("", ".", "..") or "\0" in name:
-            raise _damaged(index, f"its weight_map leaves the folder: {name!r}")
+            raise _damaged(file, f"its weight_map leaves the folder: {name!r}")
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         raise CheckpointError(
             f"{folder} lacks {len(missing)} of {len(names)} weight files: {', '.join(missing)}",
             "Fetch the model again",
         )
-    return [folder / name for name in names]
+    return {tensor: str(name) for tensor, name in table.items()}
 
 
-def _read_json(file: Path, reference: str) -> dict[str, Any]:
+def read_json(file: Path, reference: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        CheckpointError: the file of the model called `reference` is missing or damaged.
+    """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
             f"{reference} has no {file.name}", f"Is {file.parent} a complete model folder?"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(file, str(error)) from None
     if not isinstance(value, dict):
         raise _damaged(file, "it is not a JSON object")
@@ -228,6 +253,10 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(table) != len(pairs):
         raise ValueError("a name stands twice")
     return table
+
+
+def _unreadable(file: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(f"{file} cannot be read: {error.strerror}", "Check that it is in place")
 
 
 def _damaged(file: Path, reason: str) -> CheckpointError:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from evomerge.checkpoints.reader import read_json
 from evomerge.checkpoints.writer import copy_file
 
 FILES = (
@@ -30,11 +31,15 @@ def copy_tokenizer(source: Path, target: Path) -> list[str]:
 
 
 def fingerprint_tokenizer(folder: Path) -> str:
-    """Hash what decides how text becomes token ids (32 hex digits; empty without a tokenizer)."""
+    """Hash what decides how text becomes token ids (32 hex digits; empty without a tokenizer).
+
+    Raises:
+        CheckpointError: the tokenizer's file is damaged.
+    """
     digest = hashlib.sha256()
     vocabulary = folder / "tokenizer.json"
     if vocabulary.is_file():
-        table = json.loads(vocabulary.read_text(encoding="utf-8"))
+        table = read_json(vocabulary, str(folder))
         for changing in ("padding", "truncation"):
             table.pop(changing, None)
         digest.update(json.dumps(table, sort_keys=True).encode())

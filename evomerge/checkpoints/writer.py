@@ -88,12 +88,14 @@ def check_target(target: Path, *, expected_bytes: int = 0, replace: bool = False
         OutputError: saying why not.
     """
     target = Path(os.path.abspath(target))
-    if target.exists() and not replace and (not target.is_dir() or any(target.iterdir())):
+    with _output_errors(target):
+        taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    if taken and not replace:
         raise OutputError(
             f"{target} exists already", "Choose another place, or pass --force to replace it"
         )
     with _output_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_parents(target)
         probe = target.parent / f".{target.name}.probe"
         probe.mkdir(exist_ok=True)
         probe.rmdir()
@@ -191,14 +193,28 @@ def _write_all(handle: int, offset: int, data: memoryview) -> None:
         done += os.pwrite(handle, data[done:], offset + done)
 
 
+def _make_parents(target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, f"{target.parent} is not a folder") from None
+
+
 def _replace_folder(partial: Path, target: Path) -> None:
     old = target.parent / f".{target.name}.old"
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     if target.exists():
         os.rename(target, old)
     os.rename(partial, target)
     _sync_folder(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(place: Path) -> None:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
     from evomerge.config import RunConfig
@@ -38,8 +38,17 @@ def command(
 
 def _change(settings: Settings, **values: Any) -> Settings:
     """Copy settings with the values that are given; what results is checked like a file."""
+    from evomerge.errors import ConfigError, Problem
+
     given = {name: value for name, value in values.items() if value is not None}
-    return type(settings).model_validate({**settings.model_dump(), **_plain(given)})
+    try:
+        return type(settings).model_validate({**settings.model_dump(), **_plain(given)})
+    except ValidationError as error:
+        problems = [
+            Problem(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
+            for e in error.errors()
+        ]
+        raise ConfigError("options", problems) from None
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,15 @@ def command(
 ) -> None:
     """Show a run: its best candidates, its failures, its verdict; or one candidate's recipe."""
     from evomerge.cli.output import print_json
+    from evomerge.errors import StoreError
     from evomerge.evolve import find_run
     from evomerge.store import open_store
 
-    with open_store(find_run(run, runs)) as store:
+    folder = find_run(run, runs)
+    with open_store(folder) as store:
         row, candidates = store.run(), store.candidates()
+    if row is None:
+        raise StoreError(f"{folder} holds no run", "Start it again with `evomerge evolve`")
     if recipe is not None:
         _print_recipe(candidates, recipe)
     elif as_json:

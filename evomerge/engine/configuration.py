@@ -7,6 +7,9 @@ from evomerge.engine.models import Models
 from evomerge.errors import CheckpointError
 from evomerge.recipe.model import Recipe
 
+NOT_PER_LAYER = ("architectures", "token_id", "token_ids")
+"""Ends of keys whose lists are as long as the layers by chance only."""
+
 
 def write_configuration(
     recipe: Recipe, models: Models, reference: str, dtype: str
@@ -20,7 +23,7 @@ def write_configuration(
         dtype: of most of the result's parameters.
 
     Raises:
-        CheckpointError: layers are stacked, but the configuration does not count them.
+        CheckpointError: layers are stacked, but a configuration does not describe them.
     """
     config = deepcopy(models[reference].config)
     if not recipe.merges_whole_models:
@@ -44,9 +47,17 @@ def _restack(config: dict[str, Any], recipe: Recipe, models: Models, reference: 
     scope = config if layout.layer_key in config else config["text_config"]
     scope[layout.layer_key] = len(picked)
     for key, value in scope.items():
-        if isinstance(value, list) and len(value) == layout.layers:
-            scope[key] = [_setting(models[model].config, key, layer) for model, layer in picked]
+        as_long = isinstance(value, list) and len(value) == layout.layers
+        if as_long and not key.endswith(NOT_PER_LAYER):
+            scope[key] = [_setting(models, model, key, layer) for model, layer in picked]
 
 
-def _setting(config: dict[str, Any], key: str, layer: int) -> Any:
-    return (config if key in config else config["text_config"])[key][layer]
+def _setting(models: Models, model: str, key: str, layer: int) -> Any:
+    config = models[model].config
+    values = (config if key in config else config.get("text_config") or {}).get(key)
+    if not isinstance(values, list) or layer >= len(values):
+        raise CheckpointError(
+            f"config.json of {model} has no {key} for layer {layer}, the other models' have it",
+            "Save the model again with a newer transformers, or add the list by hand",
+        )
+    return values[layer]

@@ -144,7 +144,7 @@ class _Planner:
                     raise
                 self.problems.append(Problem("", str(error)))
                 continue
-            if "quantization_config" in checkpoint.config:
+            if checkpoint.config.get("quantization_config"):
                 self._wrong("", f"{reference} is quantized; give the unquantized model")
         if len(self.problems) == 1:
             raise CheckpointError(str(self.problems[0]))
@@ -170,7 +170,7 @@ class _Planner:
         layout = self.models.layout(self.reference)
         first, last = self.recipe.slices[0], self.recipe.slices[-1]
         for name in layout.before:
-            yield from self._whole(first, name)
+            yield from self._whole(first, name, 0.0)
         offset = 0
         for part in self.recipe.slices:
             ranges = [s.layers or (0, self.models.layout(s.model).layers) for s in part.sources]
@@ -180,22 +180,24 @@ class _Planner:
                 yield from self._layer(part, layout, offset + step, step, depth)
             offset += length
         for name in layout.after:
-            yield from self._whole(last, name)
+            yield from self._whole(last, name, 1.0)
         if self.recipe.merges_whole_models:
             self._check_extras()
 
-    def _whole(self, part: Slice, name: str) -> Iterator[TensorPlan]:
+    def _whole(self, part: Slice, name: str, depth: float) -> Iterator[TensorPlan]:
         """Plan a tensor outside the layers: it has the same name in every model."""
         sources, base = inputs_of(self.recipe, part, self.spec)
         wanted = [(source.model, name) for source in sources]
-        yield from self._tensor(part, sources, name, wanted, (base, name) if base else None, 0.0)
+        origin = (base, name) if base else None
+        yield from self._tensor(part, sources, name, wanted, origin, depth)
 
     def _layer(
         self, part: Slice, layout: Layout, index: int, step: int, depth: float
     ) -> Iterator[TensorPlan]:
         sources, base = inputs_of(self.recipe, part, self.spec)
         leader = (sources or list(part.sources))[0]
-        at = (leader.layers or (0, 0))[0] + step
+        lead = next((s for s in part.sources if s.model == base), leader)  # the base's own range
+        at = (lead.layers or (0, 0))[0] + step
         for piece in layout.parts:
             home = self.models.layout(base or leader.model)
             if home.name(at, piece) not in self.models[base or leader.model].entries:

@@ -17,12 +17,14 @@ class Evaluator(ABC):
     Attributes:
         higher_is_better: direction of the metric.
         fields: what every item must have.
+        texts: fields that must be texts where an item has them.
         subject: what `_score` receives: a live LanguageModel, or the recipe's document (then no
             model is built at all).
     """
 
     higher_is_better: bool = True
     fields: ClassVar[tuple[str, ...]] = ()
+    texts: ClassVar[tuple[str, ...]] = ()
     subject: Literal["model", "recipe"] = "model"
 
     def evaluate(self, subject: Any, items: Sequence[Item]) -> list[float]:
@@ -71,6 +73,12 @@ class Evaluator(ABC):
                     f"task {task}: item {number} has no {missing[0]!r}",
                     f"Items need {', '.join(self.fields)}",
                 )
+            for name in self.texts:
+                if not isinstance(item.fields.get(name) or "", str):
+                    raise EvaluationError(
+                        f"task {task}: item {number} has a {name!r} that is not a text",
+                        "Put it in quotation marks",
+                    )
 
     @abstractmethod
     def _score(self, subject: Any, items: Sequence[Item]) -> Sequence[float]:

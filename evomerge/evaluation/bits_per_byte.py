@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
 from evomerge.records import Item
 from evomerge.types import LanguageModel
@@ -17,9 +18,19 @@ class BitsPerByte(Evaluator):
 
     higher_is_better = False
     fields: ClassVar[tuple[str, ...]] = ("text",)
+    texts: ClassVar[tuple[str, ...]] = ("text", "prompt")
+
+    def check_items(self, task: str, items: Sequence[Item]) -> None:
+        """Check fields, and that no text is empty: it would have no bits at all."""
+        super().check_items(task, items)
+        for number, item in enumerate(items, start=1):
+            if not item.fields["text"]:
+                raise EvaluationError(
+                    f"task {task}: item {number} has an empty 'text'", "Leave such items out"
+                )
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
-        requests = [(i.fields.get("prompt", ""), i.fields["text"]) for i in items]
+        requests = [(i.fields.get("prompt") or "", i.fields["text"]) for i in items]
         nats = subject.score(requests)
         lengths = [max(len(text.encode()), 1) for _, text in requests]
         return [-value / math.log(2) / n for value, n in zip(nats, lengths, strict=True)]

@@ -24,6 +24,7 @@ class ExactMatch(Evaluator):
     """
 
     fields: ClassVar[tuple[str, ...]] = ("prompt", "target")
+    texts: ClassVar[tuple[str, ...]] = ("prompt",)
 
     def __init__(
         self,
@@ -32,10 +33,12 @@ class ExactMatch(Evaluator):
         pattern: str | None = None,
         ignore_case: bool = False,
     ) -> None:
-        if not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+        if type(max_new_tokens) is not int or max_new_tokens < 1:
             raise ValueError("max_new_tokens must be a whole number of at least 1")
         self.max_new_tokens = max_new_tokens
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(word, str) and word for word in self.stop):
+            raise ValueError("stop must be a text or a list of texts, none of them empty")
         try:
             self.pattern = re.compile(pattern) if pattern else None
         except re.error as error:
@@ -56,7 +59,8 @@ class ExactMatch(Evaluator):
         if self.pattern is None:
             return answer
         matches = list(self.pattern.finditer(answer))
-        return matches[-1].group(1 if self.pattern.groups else 0) if matches else ""
+        found = matches[-1].group(1 if self.pattern.groups else 0) if matches else ""
+        return found or ""  # a group that takes no part in a match is None
 
     def _fold(self, text: str) -> str:
         return text.strip().casefold() if self.ignore_case else text.strip()

@@ -1,5 +1,6 @@
 """Multiple choice: the choice with the highest log-likelihood is the model's answer."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
@@ -20,6 +21,7 @@ class MultipleChoice(Evaluator):
     """
 
     fields: ClassVar[tuple[str, ...]] = ("prompt", "choices", "answer")
+    texts: ClassVar[tuple[str, ...]] = ("prompt",)
 
     def __init__(self, normalization: Literal["none", "bytes"] = "none") -> None:
         if normalization not in ("none", "bytes"):
@@ -31,7 +33,12 @@ class MultipleChoice(Evaluator):
         super().check_items(task, items)
         for number, item in enumerate(items, start=1):
             answer, choices = item.fields["answer"], item.fields["choices"]
-            if not isinstance(answer, int) or not 0 <= answer < len(choices):
+            if not isinstance(choices, list) or not all(isinstance(c, str) for c in choices):
+                raise EvaluationError(
+                    f"task {task}: item {number} has choices that are no list of texts",
+                    "`choices` are the texts that may continue the prompt",
+                )
+            if type(answer) is not int or not 0 <= answer < len(choices):
                 raise EvaluationError(
                     f"task {task}: item {number} has answer {answer!r} for {len(choices)} choices",
                     "`answer` is the index of the right choice, from 0",
@@ -47,4 +54,6 @@ class MultipleChoice(Evaluator):
         for choice in item.fields["choices"]:
             length = len(choice.encode()) if self.normalization == "bytes" else 1
             values.append(next(likelihoods) / max(length, 1))
+        if any(math.isnan(value) for value in values):
+            return math.nan  # a broken model gives no answer, not the first choice
         return float(values.index(max(values)) == item.fields["answer"])

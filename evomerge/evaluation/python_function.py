@@ -39,7 +39,7 @@ class PythonFunction(Evaluator):
 
     def _score(self, subject: Any, items: Sequence[Item]) -> Any:
         scores = self._function(subject, [dict(item.fields) for item in items])
-        return list(scores) if hasattr(scores, "__len__") else scores
+        return scores.tolist() if hasattr(scores, "tolist") else scores  # numpy, torch, pandas
 
 
 def find_function(reference: str) -> Callable[..., Any]:
@@ -48,7 +48,7 @@ def find_function(reference: str) -> Callable[..., Any]:
     Raises:
         EvaluationError: there is no such file, module or function.
     """
-    place, _, name = reference.rpartition(":")
+    place, _, name = str(reference).rpartition(":")
     if not place or not name:
         raise EvaluationError(
             f"{reference!r} names no function", "Write package.module:name or path/to/file.py:name"
@@ -59,6 +59,9 @@ def find_function(reference: str) -> Callable[..., Any]:
         )
     except (ImportError, OSError, SyntaxError) as error:
         raise EvaluationError(f"{place} cannot be imported: {error}", "Check the path") from None
+    except Exception as error:  # what a user's file does while it is imported
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise EvaluationError(f"{place} cannot be imported: {reason}", "Mend the file") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise EvaluationError(f"{place} has no function {name!r}", "Check the name after the colon")

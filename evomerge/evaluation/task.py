@@ -62,7 +62,13 @@ def read_items(
     for split, path in _files(task, data):
         for number, fields in _read_lines(task, path):
             item = Item(_key(task, fields), task, fields)
-            home = split or _split_of(task, path, number, fields, seed, item.key)
+            named = fields.get("split")
+            if split is not None:
+                home = _home(split, f"task {task}: its data have")
+            elif named is not None:
+                home = _home(named, f"task {task}: line {number} of {path} has")
+            else:
+                home = _divide(seed, item.key)
             if home:
                 pools[home][item.key] = item
     _keep_apart(task, pools)
@@ -101,7 +107,7 @@ def _files(task: str, data: str | Mapping[Any, str]) -> list[tuple[str | None, P
 
 def _read_lines(task: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # U+2028 may stand within an item
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise EvaluationError(f"task {task}: {path} cannot be read: {reason}") from None
@@ -111,7 +117,7 @@ def _read_lines(task: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
             continue
         try:
             fields = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             fields = None
         if not isinstance(fields, dict):
             raise EvaluationError(
@@ -122,21 +128,17 @@ def _read_lines(task: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     return rows
 
 
-def _split_of(
-    task: str, path: Path, number: int, fields: dict[str, Any], seed: int, key: str
-) -> str | None:
-    named = fields.get("split")
-    if named is None:
-        return _divide(seed, key)
-    if named in OTHER_NAMES:
-        return OTHER_NAMES[named]
-    if named not in SPLITS:
+def _home(split: Any, place: str) -> str | None:
+    """Return the split that a name stands for; None is passed over."""
+    name = str(split)
+    if name in OTHER_NAMES:
+        return OTHER_NAMES[name]
+    if name not in SPLITS:
         raise EvaluationError(
-            f"task {task}: line {number} of {path} has the split {named!r}"
-            f"{suggest(str(named), list(SPLITS))}",
+            f"{place} the split {split!r}{suggest(name, list(SPLITS))}",
             f"Splits are {', '.join(SPLITS)} (and train, which is passed over)",
         )
-    return str(named)
+    return name
 
 
 def _keep_apart(task: str, pools: Mapping[str, Mapping[str, Item]]) -> None:

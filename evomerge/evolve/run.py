@@ -138,7 +138,11 @@ def _create(store: RunStore, config: RunConfig, models: Models) -> None:
         if name
     }
     document = config.model_dump(mode="json")
-    (store.folder / "config.yml").write_text(write_yaml(document), encoding="utf-8")
+    try:
+        (store.folder / "config.yml").write_text(write_yaml(document), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"{store.folder} cannot be written: {reason}", "Check the disk") from error
     store.create(config.name, config=document, seed=config.seed, models=known, versions=_versions())
 
 

@@ -7,7 +7,7 @@ group × component × model (× nothing, for parameters that all models share). 
 are groups of their own. A genome decodes to a Recipe that mergekit would read, too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from evomerge.methods import METHODS
 from evomerge.methods.spec import ParameterSpec
 from evomerge.recipe.model import Recipe, Slice, Source, freeze_parameters
 from evomerge.recipe.schedule import Rule, Schedule, Value, constant
+from evomerge.registry import suggest
 from evomerge.space import Gene, SearchSpace
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ParameterSpace:
         allow_negative_weights: whether weights are sought in [-high, high].
         smooth: whether values are interpolated between layer groups.
         ranges: parameter name -> (low, high), instead of the method's own search range.
-        parameters: fixed parameters, by name.
+        parameters: fixed parameters, by name; they get no genes.
         dtype: of the merged model.
         tokenizer_source: as in recipes.
 
@@ -86,9 +87,11 @@ class ParameterSpace:
         self._components = _components(layout, filters or {})
         self._negative = allow_negative_weights
         self._ranges = dict(ranges or {})
-        self._searched = [p for p in self.spec.parameters.values() if p.search]
+        self._searched = [
+            p for p in self.spec.parameters.values() if p.search and p.name not in self._fixed
+        ]
         self._parents = [m for m in self.models if self.spec.base == "none" or m != base_model]
-        self._check()
+        self._check(_check_filters(layout, filters or {}))
         self.space = SearchSpace(list(self._genes()))
 
     def decode(self, genome: "Genome") -> Recipe:
@@ -105,12 +108,15 @@ class ParameterSpace:
             **self._settings,
         )
 
-    def _check(self) -> None:
+    def _check(self, filter_problems: Iterable[Problem]) -> None:
         problems = [
             Problem(f"genome.ranges.{name}", f"{self.spec.name} does not search {name!r}")
             for name in self._ranges
             if name not in {p.name for p in self._searched}
         ]
+        problems += filter_problems
+        if not self._parents:
+            problems.append(Problem("genome.models", "there is no model besides the base"))
         for parameter in self._searched:
             low, high = self._range(parameter)
             bounds = parameter.range
@@ -235,3 +241,22 @@ def _components(layout: Layout, filters: Mapping[str, Sequence[str]]) -> dict[st
     every = [part for parts in known.values() for part in parts]
     unmatched = [p for p in layout.parts if not any(f in p for f in every)]
     return {**known, REST: ()} if unmatched else known
+
+
+def _check_filters(layout: Layout, filters: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
+    """Complain about filters that would give genes without any effect."""
+    names = (*layout.parts, *layout.before, *layout.after)
+    if REST in filters:
+        message = "this name stands for what no filter matches; choose another"
+        yield Problem(f"genome.filters.{REST}", message)
+    for component, parts in filters.items():
+        if not parts:
+            yield Problem(f"genome.filters.{component}", "names no part of a tensor's name")
+        for part in parts:
+            if not any(part in name for name in names):
+                message = f"no tensor's name contains {part!r}{suggest(part, _words(names))}"
+                yield Problem(f"genome.filters.{component}", message)
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    return sorted({word for name in names for word in name.split(".")})

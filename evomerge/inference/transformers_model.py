@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evomerge.errors import EvaluationError
 from evomerge.types import ScoreRequest
 
 BATCH_TOKENS = 8192
@@ -49,6 +50,8 @@ class TransformersModel:
         self._takes_positions = "position_ids" in accepted
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         self._ends = _end_tokens(module, tokenizer)
+        first = tokenizer.bos_token_id
+        self._start = first if first is not None else next(iter(self._ends), self._pad)
         self._encoded: dict[str, list[int]] = {}
         self._context_limit = getattr(module.config, "max_position_embeddings", None) or 1 << 20
 
@@ -56,7 +59,11 @@ class TransformersModel:
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Log-likelihood (nats) of each continuation given its context.
 
-        A context longer than the model's is cut at its beginning.
+        A context longer than the model's is cut at its beginning. Where there is no context, the
+        start token (or the end token) stands for it.
+
+        Raises:
+            EvaluationError: a continuation alone is longer than the model's context.
         """
         totals = [0.0] * len(requests)
         groups = self._group(requests)
@@ -69,13 +76,23 @@ class TransformersModel:
     def generate(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[str]:
-        """Greedy continuation of each prompt, up to an end token or before a stop string."""
-        ids = [self._encode(prompt) for prompt in prompts]
+        """Greedy continuation of each prompt, up to an end token or before a stop string.
+
+        Raises:
+            EvaluationError: so many new tokens leave no room for a prompt.
+        """
+        if max_new_tokens >= self._context_limit:
+            raise EvaluationError(
+                f"max_new_tokens: {max_new_tokens} leaves no room for a prompt in the model's "
+                f"context of {self._context_limit} tokens",
+                "Ask for fewer",
+            )
+        ids = [self._encode(prompt) or [self._start] for prompt in prompts]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         texts = [""] * len(prompts)
         for rows in _pack(order, [len(row) + max_new_tokens for row in ids], BATCH_TOKENS):
             keep = self._context_limit - max_new_tokens
-            batch = [ids[row][-max(keep, 1) :] for row in rows]
+            batch = [ids[row][-keep:] for row in rows]
             for row, text in zip(rows, self._continue(batch, max_new_tokens, stop), strict=True):
                 texts[row] = text
         return texts
@@ -90,21 +107,25 @@ class TransformersModel:
         ids: list[int] = self.tokenizer(text)["input_ids"]
         while len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id and text:
             ids = ids[:-1]  # some tokenizers end every text; a prompt has no end
-        if ids:
-            return ids
-        first = self.tokenizer.bos_token_id
-        return [first if first is not None else next(iter(self._ends), self._pad)]
+        return ids
 
     def _group(self, requests: Sequence[ScoreRequest]) -> list[_Group]:
         found: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
         for index, (context, continuation) in enumerate(requests):
             stripped = context.rstrip()
             moved = context[len(stripped) :] + continuation  # as lm-evaluation-harness does
-            start = len(self._encode(stripped))
-            whole = self._encode(stripped + moved)
-            start = min(start, len(whole) - 1) or 1
-            head, tail = whole[:start], tuple(whole[start:])
-            head = head[-max(self._context_limit - len(tail), 1) :]
+            start, whole = len(self._encode(stripped)), self._encode(stripped + moved)
+            start = min(start, len(whole) - 1)
+            if start < 1:  # no context, or one that is a single token with the continuation
+                start, whole = 1, [self._start, *whole]
+            tail = tuple(whole[start:] if moved else ())
+            if len(tail) > self._context_limit:
+                raise EvaluationError(
+                    f"a text of {len(tail)} tokens is longer than the model's context of "
+                    f"{self._context_limit}",
+                    "Split it into shorter items",
+                )
+            head = whole[:start][-max(self._context_limit - len(tail), 1) :]
             found.setdefault(tuple(head), []).append((index, tail))
         return [_Group(context, entries) for context, entries in found.items()]
 

@@ -4,6 +4,7 @@
 reach the same formulas through `evomerge.engine`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ METHODS.register("passthrough", passthrough.passthrough)
 
 
 def merge_tensors(
-    method: str,
+    method: str | MethodSpec,
     tensors: Sequence[Tensor],
     base: Tensor | None = None,
     *,
@@ -34,29 +35,36 @@ def merge_tensors(
     """Merge tensors of one shape; returns float32 of that shape.
 
     Args:
-        method: a registered name.
+        method: a registered name, or a method of your own.
         tensors: the models' tensors, without the base; any floating dtype.
         base: the base model's tensor, where the method needs one.
         seed: of random masks.
         values: the method's parameters; a per-model one may be a single number.
+
+    Raises:
+        UnknownName: no such method.
+        ValueError: tensors or values that the method does not take.
     """
-    spec = METHODS.get(method)
-    settled = {
-        name: _per_model(values.get(name, parameter.default), len(tensors))
-        if parameter.per_model
-        else values.get(name, parameter.default)
-        for name, parameter in spec.parameters.items()
-    }
+    spec = method if isinstance(method, MethodSpec) else METHODS.get(method)
+    _check_tensors(spec, tensors, base)
     operands = gather(tensors, base, seed=seed)
-    formula = spec.bind(operands, settled)
+    formula = spec.bind(operands, spec.settle(values, len(tensors)))
     out = torch.empty(operands.numel)
     for block in operands.walk():
         out[block.start : block.start + len(block.spare)] = formula(block)
     return out.view(operands.shape)
 
 
-def _per_model(value: Any, count: int) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,) * count
+def _check_tensors(spec: MethodSpec, tensors: Sequence[Tensor], base: Tensor | None) -> None:
+    if (base is not None) != (spec.base == "required"):
+        raise ValueError(f"{spec.name} {'needs a' if base is None else 'takes no'} base tensor")
+    most = math.inf if spec.max_models is None else spec.max_models
+    if not spec.min_models <= len(tensors) <= most:
+        wanted = f"{spec.min_models} to {most} tensors besides a base"
+        raise ValueError(f"{spec.name} takes {wanted}, not {len(tensors)}")
+    shapes = {tuple(t.shape) for t in (*tensors, *([] if base is None else [base]))}
+    if len(shapes) > 1:
+        raise ValueError(f"the tensors differ in shape: {', '.join(map(str, sorted(shapes)))}")
 
 
 __all__ = [

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 from typing import get_type_hints as read_hints
 
-from evomerge.registry import Registry
+from evomerge.registry import Registry, suggest
 from evomerge.tensor_ops.blocks import Formula, Operands
 
 T = TypeVar("T")
@@ -46,9 +46,8 @@ class Range:
         return math.isfinite(value) and above and value <= self.high
 
     def __str__(self) -> str:
-        if math.isinf(self.low) and math.isinf(self.high):
-            return "any finite number"
-        return f"{'(' if self.open_low else '['}{self.low:g}, {self.high:g}]"
+        left = "(" if self.open_low or math.isinf(self.low) else "["
+        return f"{left}{self.low:g}, {self.high:g}{')' if math.isinf(self.high) else ']'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +140,37 @@ class MethodSpec:
 
     @property
     def summary(self) -> str:
-        """First line of the method's docstring."""
-        return (inspect.getdoc(self.function) or "").splitlines()[0]
+        """First line of the method's docstring; empty when it has none."""
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+
+    def settle(self, values: Mapping[str, Any], models: int) -> dict[str, Any]:
+        """Complete parameter values with defaults, per-model ones as one value per model.
+
+        Args:
+            values: by YAML or Python name; a per-model parameter may be a single value.
+            models: how many models are merged, without a required base.
+
+        Raises:
+            ValueError: one line that lists everything wrong with the values.
+        """
+        given = {name.rstrip("_"): value for name, value in values.items()}
+        wrong = [
+            f"{self.name} has no parameter {name!r}{suggest(name, sorted(self.parameters))}"
+            for name in given
+            if name not in self.parameters
+        ]
+        settled: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            value = given.get(name, parameter.default)
+            several = parameter.per_model and isinstance(value, (list, tuple))
+            settled[name] = tuple(value) if several else (value,) * models
+            wrong += [] if len(settled[name]) == models else [f"{name} needs {models} values"]
+            complaints = [parameter.complain(part) for part in settled[name]]
+            wrong += [f"{name} is missing"] if value is MISSING else filter(None, complaints)
+            settled[name] = settled[name] if parameter.per_model else value
+        if wrong:
+            raise ValueError("; ".join(dict.fromkeys(wrong)))
+        return settled
 
     def bind(self, operands: Operands, values: Mapping[str, Any]) -> Formula:
         """Call the method with YAML-named parameter values."""

@@ -131,6 +131,7 @@ def _check_counts(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wron
 def _check_values(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note) -> None:
     sources, _ = inputs_of(recipe, part, spec)
     found = {id(s): place for place, s in source_paths(recipe, path, part)}
+    complete = True
     for name, parameter in spec.parameters.items():
         if parameter.default is not MISSING:
             continue
@@ -140,8 +141,9 @@ def _check_values(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wron
                 place = found[id(source)] if source else path
                 given = bool(lookup(recipe, part, source, name))
                 wrong(place, f"{name} is missing{' for tensors that match no filter' * given}")
-                return
-    _check_weight_sum(recipe, path, part, spec, wrong)
+                complete = False
+    if complete and sources:
+        _check_weight_sum(recipe, path, part, spec, wrong)
 
 
 def _check_weight_sum(

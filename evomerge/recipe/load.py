@@ -121,7 +121,7 @@ def read_shape(
     try:
         return schema.model_validate(document)
     except ValidationError as error:
-        entries = _without_union_noise([(_plain(e["loc"]), e) for e in error.errors()])
+        entries = _without_union_noise([(_plain(e["loc"], document), e) for e in error.errors()])
     repairs: dict[tuple[Any, ...], str | None] = {}
     for place, entry in sorted(entries, key=lambda e: e[1]["type"] != "extra_forbidden"):
         repairs[place] = None
@@ -144,9 +144,17 @@ def yaml_path(place: Sequence[int | str]) -> str:
     return "".join(parts).removeprefix(".")
 
 
-def _plain(location: Sequence[int | str]) -> tuple[int | str, ...]:
-    """Drop the union members that pydantic puts into a location."""
-    return tuple(part for part in location if not _is_union_member(part))
+def _plain(location: Sequence[int | str], document: Any) -> tuple[int | str, ...]:
+    """Drop from a location what pydantic adds to it: union members, and '[key]'."""
+    place: list[int | str] = []
+    for part in location:
+        written = isinstance(document, Mapping) and part in document
+        if part == "[key]" or (_is_union_member(part) and not written):
+            continue
+        place.append(part)
+        inside = isinstance(document, list) and isinstance(part, int) and part < len(document)
+        document = document[part] if written or inside else None
+    return tuple(place)
 
 
 def _without_union_noise(entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
@@ -207,7 +215,9 @@ def _repair(document: Any, repairs: Mapping[tuple[Any, ...], str | None]) -> Any
 
 def _build(shape: RecipeDocument, findings: Findings) -> Recipe | None:
     _note_keys(shape, findings, "")
-    if (shape.models is None) == (shape.slices is None) and shape.modules is None:
+    tried = any(p.path.startswith(("models", "slices")) for p in findings.problems)
+    given = (shape.models is not None) + (shape.slices is not None)
+    if given == 2 or (given == 0 and shape.modules is None and not tried):
         findings.wrong("", "give either `models:` or `slices:`, and not both")
     parts = [_build_slice(s, f"slices[{i}]", findings) for i, s in enumerate(shape.slices or [])]
     if shape.models:

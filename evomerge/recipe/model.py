@@ -81,13 +81,20 @@ class Recipe:
             document["base_model"] = self.base_model
         if self.merges_whole_models and not self.slices[0].base_model:
             document["models"] = [_source_document(s) for s in self.slices[0].sources]
-            shared = (*self.slices[0].parameters, *self.parameters)
+            shared = _chain(self.slices[0].parameters, self.parameters)
         else:
             document["slices"] = [_slice_document(part) for part in self.slices]
             shared = self.parameters
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        document |= _parameters_document(dict(reversed(shared)).items())
+        document |= _parameters_document(shared)
         return document | {name: value for name, value in settings.items() if value is not None}
+
+
+def _chain(first: Parameters, then: Parameters) -> Parameters:
+    """Join two scopes into one: what the first leaves open, the second answers."""
+    rules = {name: schedule.rules for name, schedule in then}
+    rules |= {name: (*schedule.rules, *rules.get(name, ())) for name, schedule in first}
+    return freeze_parameters({name: Schedule(found) for name, found in rules.items()})
 
 
 _SETTINGS = ("dtype", "out_dtype", "tokenizer_source", "chat_template")

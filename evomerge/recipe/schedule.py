@@ -5,6 +5,8 @@ from typing import Any
 
 Value = float | int | bool | str
 EVERYTHING = ("*", None)
+LARGEST = 10**15
+"""Largest whole number in a schedule: all of them are exact in double precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ def _read_values(raw: Any) -> tuple[Value, ...]:
     values = raw if isinstance(raw, list) else [raw]
     if not values or not all(isinstance(v, (bool, int, float, str)) for v in values):
         raise ValueError(f"expected a number, a list of numbers, or {{value, filter}}, not {raw!r}")
+    if any(isinstance(v, int) and abs(v) > LARGEST for v in values):
+        raise ValueError(f"a whole number is beyond {LARGEST:g}")
     return tuple(values)
 
 

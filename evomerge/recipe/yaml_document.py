@@ -10,25 +10,42 @@ from evomerge.errors import InvalidDocument, Problem
 MOST_NODES = 200_000
 """A document that unfolds (through aliases) to more nodes than this is refused."""
 
+_BAD_TAG = (ValueError, LookupError, AttributeError)
+"""What PyYAML raises on a tag that its value does not fit, such as `!!bool maybe`."""
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2 floats, without YAML 1.1's yes/no, duplicate keys refused."""
+    """SafeLoader with YAML 1.2 numbers, without YAML 1.1's yes/no, duplicate keys refused."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a dict; raise on a key that stands twice."""
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping as written, before merge keys; raise on a key that stands twice."""
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
+                    raise yaml.composer.ComposerError(
                         None, None, f"the key {key.value!r} stands twice", key.start_mark
                     )
                 seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+        return node
+
+    def construct_integer(self, node: yaml.ScalarNode) -> int:
+        """Read a decimal number; `010` is ten."""
+        try:
+            return int(node.value)
+        except ValueError:
+            raise yaml.constructor.ConstructorError(
+                None, None, "not a number that fits anything", node.start_mark
+            ) from None
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what `_Loader` would take for a number."""
 
 
 def _define_scalars() -> None:
-    drop = {"tag:yaml.org,2002:float", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}
+    drop = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "timestamp")}
     _Loader.yaml_implicit_resolvers = {
         first: [(tag, pattern) for tag, pattern in rules if tag not in drop]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -39,9 +56,14 @@ def _define_scalars() -> None:
     )
     truth = r"^(true|True|TRUE|false|False|FALSE)$"
     _Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789")
+        "tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789")
     )
+    for side in (_Loader, _Dumper):
+        side.add_implicit_resolver(
+            "tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789")
+        )
     _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(truth), list("tTfF"))
+    _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
 
 
 _define_scalars()
@@ -69,8 +91,11 @@ def read_yaml(text: str, source: str) -> Any:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InvalidDocument(source, [Problem(place, str(error.problem))]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InvalidDocument(source, [Problem("", f"not YAML: {error}")]) from None
+    except RecursionError:
+        raise InvalidDocument(source, [Problem("", "nested too deeply")]) from None
+    except (yaml.YAMLError, *_BAD_TAG) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidDocument(source, [Problem("", f"not YAML: {reason}")]) from None
 
 
 def _count_nodes(root: yaml.Node | None, source: str) -> None:
@@ -90,4 +115,5 @@ def _count_nodes(root: yaml.Node | None, source: str) -> None:
 
 def write_yaml(document: Any) -> str:
     """Write plain values as YAML, keys in the order given."""
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text

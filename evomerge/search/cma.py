@@ -25,7 +25,8 @@ class CMA(Searcher):
     Args:
         dimension: number of genes n.
         seed: of the draws.
-        population: genomes per generation; 4 + ⌊3 ln n⌋ if absent; at least 2.
+        population: genomes per generation; 4 + ⌊3 ln n⌋ if absent; at least 4, of which
+            the better half are recombined.
         mean: where every coordinate starts, in [0, 1].
         sigma: initial step size, in units of the cube's edge.
     """
@@ -42,8 +43,8 @@ class CMA(Searcher):
         import cmaes
 
         super().__init__(dimension, seed=seed)
-        if population is not None and population < 2:
-            raise ValueError("cma needs a population of at least 2")
+        if population is not None and (not isinstance(population, int) or population < 4):
+            raise ValueError("cma needs a population of at least 4")
         if not 0.0 <= mean <= 1.0 or not sigma > 0.0:
             raise ValueError("cma needs a mean in [0, 1] and a positive sigma")
         width = max(dimension, 2)  # the package needs two; a lone gene gets an idle companion

@@ -21,11 +21,13 @@ class RandomSearch(Searcher):
     Args:
         dimension: number of genes.
         seed: of the draws.
-        population: genomes per batch; results do not influence the next ones.
+        population: genomes per batch, at least 1; results do not influence the next ones.
     """
 
     def __init__(self, dimension: int, *, seed: int = 0, population: int = 16) -> None:
         super().__init__(dimension, seed=seed)
+        if not isinstance(population, int) or population < 1:
+            raise ValueError("random needs a population of at least 1")
         self.batch = population
         self._rng = np.random.default_rng(seed)
 

@@ -43,6 +43,7 @@ def bootstrap_interval(
         The 2.5 % and 97.5 % percentiles of the resampled weighted means.
     """
     scores, share = np.asarray(values, float), np.asarray(weights, float)
+    scores, share = scores[share > 0], share[share > 0]  # a draw of none but these has no mean
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(scores), size=(draws, len(scores)))
     means = (scores[picks] * share[picks]).sum(axis=1) / share[picks].sum(axis=1)
@@ -58,11 +59,14 @@ def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[
 
     Args:
         values: item scores, shape (items,).
-        weights: item weights, shape (items,); equal when absent.
+        weights: non-negative item weights, shape (items,); equal when absent.
+
+    Returns:
+        (low, high); (NaN, NaN) when there is nothing to average.
     """
     scores = np.asarray(values, float)
     share = np.ones_like(scores) if weights is None else np.asarray(weights, float)
-    if len(scores) == 0 or not np.isfinite(scores).all():
+    if not share.any() or not np.isfinite(scores).all():
         return (math.nan, math.nan)
     if np.isin(scores, (0.0, 1.0)).all():
         effective = float(share.sum() ** 2 / (share**2).sum())

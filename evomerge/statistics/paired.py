@@ -4,7 +4,6 @@ On right/wrong items the sign test is McNemar's exact test (McNemar, 1947): only
 the two disagree carry information.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,13 +30,27 @@ def paired_sign_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
 
     Returns:
         The counts and p = min(1, 2·P[Bin(wins + losses, 1/2) ≤ min(wins, losses)]).
+
+    Raises:
+        ValueError: the scores belong to different items.
     """
-    difference = np.asarray(a, float) - np.asarray(b, float)
+    ours, theirs = np.asarray(a, float), np.asarray(b, float)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"paired scores need the same items, not {len(ours)} and {len(theirs)}")
+    difference = ours - theirs
     wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
     informative = wins + losses
-    tail = sum(math.comb(informative, k) for k in range(min(wins, losses) + 1))
-    p_value = min(1.0, 2 * tail / 2**informative)
+    p_value = min(1.0, 2 * _count_outcomes(informative, min(wins, losses)) / 2**informative)
     return PairedTest(wins, losses, len(difference) - informative, p_value)
+
+
+def _count_outcomes(flips: int, most: int) -> int:
+    """Count the ways in which at most `most` of `flips` coins show heads, exactly."""
+    ways = total = 1
+    for heads in range(most):
+        ways = ways * (flips - heads) // (heads + 1)
+        total += ways
+    return total
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -179,13 +179,21 @@ def _connect(file: Path, *, write: bool) -> sqlite3.Connection:
         raise StoreError(f"{file.parent} holds no run", "See `evomerge runs` for those there are")
     with _store_errors(file.parent):
         connection = sqlite3.connect(file, timeout=WAIT, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if sound != "ok":
-            raise sqlite3.DatabaseError(sound)
-        migrate(connection)
+        try:
+            _make_ready(connection)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+
+def _make_ready(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise sqlite3.DatabaseError(sound.splitlines()[-1])
+    migrate(connection)
 
 
 def _lock(folder: Path) -> int:

@@ -6,6 +6,8 @@ Each step runs in a transaction together with the record that it ran.
 import sqlite3
 from collections.abc import Callable
 
+from evomerge.errors import StoreError
+
 Step = Callable[[sqlite3.Connection], None]
 STEPS: list[Step] = []
 
@@ -17,14 +19,20 @@ def step(function: Step) -> Step:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a store to the newest shape; every step exactly once."""
+    """Bring a store to the newest shape; every step exactly once.
+
+    Raises:
+        StoreError: a newer program made it.
+    """
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT)"
     )
     (done,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
     if done > len(STEPS):
-        raise sqlite3.DatabaseError(
-            f"it was written by a newer evomerge (shape {done}, this one knows {len(STEPS)})"
+        raise StoreError(
+            "the store was written by a newer evomerge "
+            f"(shape {done}, this one knows {len(STEPS)})",
+            "Update evomerge",
         )
     for number, function in enumerate(STEPS[done:], start=done + 1):
         connection.execute("BEGIN IMMEDIATE")

@@ -49,8 +49,9 @@ def find_magnitude_cut(blocks: Callable[[], Iterable[Tensor]], keep: int) -> Mag
     bin_, above = _deciding_bin(upper, keep)
     inside = (bits[(bits >> 15) == bin_] & (LOWER - 1) for bits in map(_bits, blocks()))
     low, above_in_bin = _deciding_bin(_count(inside, LOWER), keep - above)
-    threshold = torch.tensor((bin_ << 15) | low, dtype=torch.int32).view(torch.float32).item()
-    return MagnitudeCut(threshold, _last_equal(blocks, threshold, keep - above - above_in_bin))
+    bits = (bin_ << 15) | low
+    threshold = torch.tensor(bits, dtype=torch.int32).view(torch.float32).item()
+    return MagnitudeCut(threshold, _last_equal(blocks, bits, keep - above - above_in_bin))
 
 
 def _bits(block: Tensor) -> Tensor:
@@ -72,13 +73,11 @@ def _deciding_bin(counts: Tensor, keep: int) -> tuple[int, int]:
     return len(counts) - 1 - place, above
 
 
-def _last_equal(
-    blocks: Callable[[], Iterable[Tensor]], threshold: float, equals_to_keep: int
-) -> int:
-    """Index of the last element equal to the threshold that is still kept."""
+def _last_equal(blocks: Callable[[], Iterable[Tensor]], bits: int, equals_to_keep: int) -> int:
+    """Index of the last element kept whose magnitude has these bits (NaN equals itself here)."""
     start = 0
     for block in blocks():
-        places = (block.abs() == threshold).nonzero().flatten()
+        places = (_bits(block) == bits).nonzero().flatten()
         if len(places) >= equals_to_keep:
             return start + int(places[equals_to_keep - 1])
         equals_to_keep -= len(places)

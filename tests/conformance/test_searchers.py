@@ -1,0 +1,59 @@
+"""Every registered searcher keeps the contract; the suite notices one that does not."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from evomerge.records import Evaluated
+from evomerge.search import SEARCHERS, Searcher
+from evomerge.testing.searchers import check_searcher
+
+if TYPE_CHECKING:
+    from evomerge.types import Genome
+
+
+@pytest.mark.parametrize("name", SEARCHERS.names())
+def test_searcher_keeps_the_contract(name: str) -> None:
+    check_searcher(SEARCHERS.get(name))
+
+
+class Forgetful(Searcher):
+    """Draws from a generator that no seed reaches."""
+
+    def _ask(self, count: int) -> "list[Genome]":
+        return list(np.random.default_rng().random((count, self.dimension)))
+
+    def _tell(self, results: Sequence[Evaluated]) -> None:
+        """Learn nothing."""
+
+
+class Stingy(Searcher):
+    """Proposes nothing."""
+
+    def _ask(self, count: int) -> "list[Genome]":  # noqa: ARG002 - that is its fault
+        return []
+
+    def _tell(self, results: Sequence[Evaluated]) -> None:
+        """Learn nothing."""
+
+
+class Narrow(Forgetful):
+    """Proposes one gene too few."""
+
+    def _ask(self, count: int) -> "list[Genome]":
+        return [np.zeros(self.dimension - 1) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("faulty", "promise"),
+    [
+        (Forgetful, "a replayed search asks for the same genomes"),
+        (Stingy, "ask gives as many genomes as it is asked for"),
+        (Narrow, "a genome has one number per gene"),
+    ],
+)
+def test_suite_notices_a_broken_promise(faulty: type[Searcher], promise: str) -> None:
+    with pytest.raises(AssertionError, match=promise):
+        check_searcher(faulty)

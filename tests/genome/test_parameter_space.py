@@ -1,0 +1,273 @@
+"""Genomes decode to recipes that read back, whatever the layout, the method and the settings."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evomerge.checkpoints.architecture import Layout
+from evomerge.engine import Models, make_plan
+from evomerge.errors import ConfigError, UnknownName
+from evomerge.genome import ParameterSpace
+from evomerge.methods import METHODS
+from evomerge.recipe import Recipe, parse_recipe
+from evomerge.recipe.check import lookup, resolve
+
+PARTS = (
+    "input_layernorm.weight", "mlp.down_proj.weight", "mlp.up_proj.weight",
+    "self_attn.k_proj.weight", "self_attn.q_proj.weight",
+)  # fmt: skip
+ATTENTION_MLP = {"attention": ["self_attn"], "mlp": ["mlp"]}
+
+
+def layout(layers: int = 4, *, tied: bool = True, stack: str = "model.layers.") -> Layout:
+    head = ("model.norm.weight",) if tied else ("lm_head.weight", "model.norm.weight")
+    parts = PARTS if layers else ()
+    return Layout(
+        stack if layers else "", layers, parts, ("model.embed_tokens.weight",), head, None
+    )
+
+
+def make(
+    method: str = "task_arithmetic", where: Layout | None = None, **changes: Any
+) -> ParameterSpace:
+    models = ["b"] if method == "slerp" else ["a", "b", "base"]
+    base = None if METHODS.get(method).base == "none" else "base"
+    return ParameterSpace(models, method, where or layout(), **{"base_model": base, **changes})
+
+
+def value_at(
+    recipe: Recipe, layer: int | None, part: str, model: int = 0, name: str = "weight"
+) -> Any:
+    """Look a parameter up as the engine does; layer None is a tensor outside the layers."""
+    slices = recipe.slices
+    tensor = part if layer is None else f"model.layers.{layer}.{part}"
+    chosen, depth = (slices[-1] if "embed" not in part else slices[0]), 0.0
+    for slice_ in slices if layer is not None else ():
+        first, last = slice_.sources[0].layers or (0, 4)
+        if layer is not None and first <= layer < last:
+            chosen = slice_
+            depth = (layer - first) / (last - first - 1) if last - first > 1 else 1.0
+    source = (
+        chosen.sources[model] if METHODS.get(recipe.method).parameters[name].per_model else None
+    )
+    return resolve(lookup(recipe, chosen, source, name), tensor, depth)
+
+
+SEARCHABLE = [n for n, spec in METHODS.items() if any(p.search for p in spec.parameters.values())]
+SPACES = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(SEARCHABLE),
+        "where": st.builds(layout, st.integers(0, 7), tied=st.booleans()),
+        "layer_granularity": st.integers(0, 8),
+        "own_embeddings": st.booleans(),
+        "smooth": st.booleans(),
+        "dtype": st.sampled_from([None, "bfloat16"]),
+        "filters": st.sampled_from([{}, {"a": ["embed"]}, {"a": ["norm"], "b": ["embed", "norm"]}]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=120)
+@given(choices=SPACES, seed=st.integers(0, 999))
+def test_every_point_is_a_recipe_that_reads_back(choices: dict[str, Any], seed: int) -> None:
+    space = make(**choices)
+    recipe = space.decode(np.random.default_rng(seed).uniform(0.01, 1, len(space.space)))
+    document = recipe.to_document()
+    back, warnings = parse_recipe(document)
+    assert back.to_document() == document
+    assert warnings == []
+    if not recipe.merges_whole_models:
+        assert back == recipe
+
+
+@settings(deadline=None, max_examples=60)
+@given(choices=SPACES, point=st.randoms(use_true_random=False))
+def test_every_gene_has_an_effect(choices: dict[str, Any], point: Any) -> None:
+    space = make(**{**choices, "where": layout(4), "filters": ATTENTION_MLP})
+    genome = np.full(len(space.space), 0.5)
+    before = space.decode(genome).to_document()
+    genome[point.randrange(len(genome))] = 0.75
+    assert space.decode(genome).to_document() != before
+
+
+@pytest.mark.parametrize("method", SEARCHABLE)
+def test_the_corners_of_the_cube_decode(method: str) -> None:
+    space = make(method)
+    for corner in (0.0, 1.0):
+        recipe = space.decode(np.full(len(space.space), corner))
+        assert recipe.method == method
+
+
+@pytest.mark.parametrize(
+    ("changes", "genes"),
+    [
+        ({}, 2 * (1 + 1)),  # 2 models × (embeddings, all layers)
+        ({"own_embeddings": False}, 2),
+        ({"layer_granularity": 1}, 2 * (1 + 4)),
+        ({"layer_granularity": 3}, 2 * (1 + 2)),  # layers 0-2 and 3-3
+        ({"layer_granularity": 99}, 2 * (1 + 1)),
+        ({"where": layout(tied=False)}, 2 * (2 + 1)),  # the head has a group of its own
+        ({"filters": ATTENTION_MLP}, 2 * (1 + 3)),  # attention, mlp, rest (the norm)
+        ({"filters": {**ATTENTION_MLP, "norm": ["norm"]}}, 2 * (1 + 3)),  # nothing is left
+        ({"filters": ATTENTION_MLP, "layer_granularity": 2}, 2 * (1 + 2 * 3)),
+        ({"method": "ties"}, 2 * 2 * 2),  # weight and density
+        ({"method": "ties", "parameters": {"density": 0.5}}, 2 * 2),
+        ({"method": "slerp", "layer_granularity": 1}, 1 + 4),
+        ({"method": "linear"}, 3 * 2),  # the base counts as a model
+        ({"where": layout(0)}, 2 * (1 + 1)),
+    ],
+)
+def test_genes_are_groups_times_components_times_models(
+    changes: dict[str, Any], genes: int
+) -> None:
+    space = make(**changes)
+    assert len(space.space) == len({gene.name for gene in space.space.genes}) == genes
+
+
+def test_each_layer_component_and_model_gets_its_own_value() -> None:
+    space = make(filters=ATTENTION_MLP, layer_granularity=3, where=layout(tied=False))
+    genome = np.linspace(0.01, 0.99, len(space.space))
+    values, recipe = space.space.decode(genome), space.decode(genome)
+    assert [part.sources[0].layers for part in recipe.slices] == [(0, 3), (3, 4)]
+    for model in range(2):
+        for layer, group in ((0, "layers 0-2"), (2, "layers 0-2"), (3, "layers 3-3")):
+            for part, component in (
+                ("self_attn.k_proj.weight", "attention"),
+                ("mlp.up_proj.weight", "mlp"),
+                ("input_layernorm.weight", "rest"),
+            ):
+                name = f"weight.{model}/{group}/{component}"
+                assert value_at(recipe, layer, part, model) == values[name]
+        for tensor, group in (
+            ("model.embed_tokens.weight", "embeddings"),
+            ("lm_head.weight", "head"),
+            ("model.norm.weight", "head"),
+        ):
+            assert value_at(recipe, None, tensor, model) == values[f"weight.{model}/{group}"]
+
+
+def test_a_tied_head_and_the_final_norm_go_with_the_embeddings() -> None:
+    space = make(layer_granularity=2)
+    genome = np.linspace(0.01, 0.99, len(space.space))
+    values, recipe = space.space.decode(genome), space.decode(genome)
+    for tensor in ("model.embed_tokens.weight", "model.norm.weight"):
+        assert value_at(recipe, None, tensor) == values["weight.0/embeddings"]
+
+
+def test_without_genes_of_their_own_embeddings_and_head_follow_the_outer_layers() -> None:
+    space = make(layer_granularity=2, own_embeddings=False, where=layout(tied=False))
+    genome = np.linspace(0.01, 0.99, len(space.space))
+    values, recipe = space.space.decode(genome), space.decode(genome)
+    assert value_at(recipe, None, "model.embed_tokens.weight") == values["weight.0/layers 0-1/rest"]
+    assert value_at(recipe, None, "lm_head.weight") == values["weight.0/layers 2-3/rest"]
+
+
+def test_smooth_interpolates_between_groups() -> None:
+    space = make(layer_granularity=2, smooth=True, own_embeddings=False)
+    recipe = space.decode(np.array([0.0, 0.9, 0.5, 0.5]))
+    assert recipe.merges_whole_models
+    found = [value_at(recipe, layer, "mlp.up_proj.weight") for layer in range(4)]
+    assert found == pytest.approx([0.0, 0.3, 0.6, 0.9])
+
+
+def test_smooth_embeddings_and_final_norm_follow_the_outer_groups() -> None:
+    models = Models()
+    space = ParameterSpace(
+        ["zoo:sort"], "task_arithmetic", models.layout("zoo:base"), base_model="zoo:base",
+        layer_granularity=2, smooth=True, own_embeddings=False,
+    )  # fmt: skip
+    plan = make_plan(space.decode(np.array([0.2, 0.9])), models)
+    found = {tensor.name: tensor.values["weight"] for tensor in plan.tensors}
+    assert found["model.embed_tokens.weight"] == (0.2,)
+    assert found["model.norm.weight"] == (0.9,)  # mergekit, too, has t = 1 behind the layers
+
+
+def test_negative_weights_are_sought_only_when_allowed() -> None:
+    assert {g.low for g in make("ties").space.genes} == {0.0, 0.05}
+    genes = make("ties", allow_negative_weights=True).space.genes
+    assert {(g.low, g.high) for g in genes} == {(-1.0, 1.0), (0.05, 1.0)}  # densities stay
+    wide = make(allow_negative_weights=True, ranges={"weight": (0.0, 2.0)}).space.genes
+    assert {(g.low, g.high) for g in wide} == {(-2.0, 2.0)}
+    mine = make(allow_negative_weights=True, ranges={"weight": (-0.5, 2.0)}).space.genes
+    assert {(g.low, g.high) for g in mine} == {(-0.5, 2.0)}
+
+
+def test_fixed_parameters_are_not_searched_and_reach_the_recipe() -> None:
+    space = make("ties", parameters={"density": 0.25, "normalize": False, "lambda": 0.8})
+    recipe = space.decode(space.space.middle())
+    assert all(gene.name.startswith("weight") for gene in space.space.genes)
+    assert value_at(recipe, 1, "mlp.up_proj.weight", name="density") == 0.25
+    assert recipe.to_document()["parameters"] == {
+        "density": 0.25,
+        "lambda": 0.8,
+        "normalize": False,
+    }
+
+
+def test_settings_reach_the_recipe() -> None:
+    recipe = make(dtype="bfloat16", tokenizer_source="a").decode(np.full(4, 0.5))
+    assert (recipe.dtype, recipe.tokenizer_source, recipe.base_model) == ("bfloat16", "a", "base")
+    assert recipe.models == ("base", "a", "b")
+
+
+@pytest.mark.parametrize("method", SEARCHABLE)
+@pytest.mark.parametrize(
+    "changes", [{}, {"layer_granularity": 3}, {"smooth": True, "layer_granularity": 1}]
+)
+def test_the_engine_can_carry_out_what_is_decoded(method: str, changes: dict[str, Any]) -> None:
+    models = Models()
+    base = None if method == "linear" else "zoo:base"
+    names = ["zoo:sort"] if method == "slerp" else ["zoo:sort", "zoo:reverse"]
+    space = ParameterSpace(
+        names, method, models.layout("zoo:base"), base_model=base, filters=ATTENTION_MLP, **changes
+    )
+    plan = make_plan(space.decode(space.space.middle()), models)
+    assert {tensor.name for tensor in plan.tensors} == set(models["zoo:base"].entries)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ranges": {"density": (0, 1)}}, "genome.ranges.density: task_arithmetic does not search"),
+        ({"method": "ties", "ranges": {"density": (0.0, 1.0)}}, r"density must stay in \(0, 1\]"),
+        ({"ranges": {"weight": (1.0, 0.5)}}, "weight: low must be < high"),
+        ({"ranges": {"weight": (0.0, float("inf"))}}, r"weight must stay in \(-inf, inf\)"),
+        ({"method": "passthrough"}, "passthrough has nothing to search"),
+        ({"parameters": {"weight": 1.0}}, "task_arithmetic has nothing to search"),
+        (
+            {"filters": {"attention": ["self_atn"]}},
+            r"attention: no tensor's name contains 'self_atn' \(did you mean 'self_attn'\?\)",
+        ),
+        ({"filters": {"mlp": []}}, "genome.filters.mlp: names no part of a tensor's name"),
+        (
+            {"filters": {"rest": ["mlp"]}},
+            "genome.filters.rest: this name stands for what no filter",
+        ),
+        (
+            {"base_model": "a", "method": "slerp", "where": layout(), "ranges": {"t": (2, 1)}},
+            "t: low",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(**changes)
+
+
+def test_only_a_base_leaves_nothing_to_merge() -> None:
+    with pytest.raises(ConfigError, match=r"genome\.models: there is no model besides the base"):
+        ParameterSpace(["base"], "ties", layout(), base_model="base")
+
+
+def test_all_problems_come_at_once() -> None:
+    changes: dict[str, Any] = {"ranges": {"x": (0, 1), "weight": (1, 0)}, "filters": {"m": ["xyz"]}}
+    with pytest.raises(ConfigError, match="genome: 3 problems"):
+        make(**changes)
+
+
+def test_an_unknown_method_is_met_with_the_closest_one() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'ties'"):
+        ParameterSpace(["a"], "tise", layout())

@@ -1,0 +1,155 @@
+"""A method's declaration is its signature: strangers' functions are read like ours."""
+
+import math
+from typing import Annotated, Any, Literal
+
+import pytest
+
+from evomerge.methods import METHODS, Formula, MethodSpec, Operands, PerModel, merge_method
+from evomerge.methods.spec import MISSING, Density, Range, Search, Weight
+from evomerge.registry import Registry
+
+Rank = Annotated[float, Range(1.0, 64.0), Search(2.0, 8.0)]
+
+
+@merge_method("foreign", base="required", min_models=2, max_models=5, symmetric=False)
+def foreign(
+    operands: Operands,
+    positional: int = 3,
+    *,
+    weight: PerModel[Weight],
+    density: PerModel[Density] = 0.5,  # type: ignore[assignment]  # one value stands for all
+    rank: Rank = 4.0,
+    plain: float = 0.25,
+    flag: bool = False,
+    mode: Literal["fast", "exact"] = "fast",
+    either: bool | Literal["auto"] = "auto",
+    maybe: Annotated[float, Range(low=0.0)] | None = None,
+    lambda_: Weight = 1.0,
+) -> Formula:
+    """Do nothing in particular.
+
+    At length.
+    """
+    found = (operands, positional, weight, density, rank, plain, flag, mode, either, maybe)
+    return lambda block: block.base.mul_(len(found) * lambda_)
+
+
+def test_names_defaults_and_places_are_read_off_the_signature() -> None:
+    names = "weight density rank plain flag mode either maybe lambda"
+    assert list(foreign.parameters) == names.split()
+    assert [n for n, p in foreign.parameters.items() if p.per_model] == ["weight", "density"]
+    assert [n for n, p in foreign.parameters.items() if p.default is MISSING] == ["weight"]
+    assert foreign.parameters["rank"].default == 4.0
+    assert foreign.summary == "Do nothing in particular."
+    assert (foreign.base, foreign.min_models, foreign.max_models) == ("required", 2, 5)
+    assert not foreign.symmetric
+
+
+def test_bounds_and_search_ranges_are_read_off_the_annotations() -> None:
+    parameters = foreign.parameters
+    assert parameters["rank"].range == Range(1.0, 64.0)
+    assert parameters["rank"].search == Search(2.0, 8.0)
+    assert parameters["density"].range == Range(0.0, 1.0, open_low=True)
+    assert parameters["plain"].range == Range()
+    assert parameters["plain"].search is None
+    assert parameters["maybe"].range == Range(low=0.0)
+    assert parameters["flag"].range is None
+
+
+def test_choices_are_read_off_literals() -> None:
+    assert foreign.parameters["mode"].choices == ("fast", "exact")
+    assert foreign.parameters["either"].choices == ("auto",)
+    assert foreign.parameters["either"].kinds == (bool,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("weight", -3, ""),
+        ("weight", math.nan, "weight must be in (-inf, inf): nan"),
+        ("weight", math.inf, "weight must be in (-inf, inf): inf"),
+        ("weight", True, "weight must be a number, not True"),
+        ("weight", None, "weight must be a number, not None"),
+        ("density", 1, ""),
+        ("density", 0.0, "density must be in (0, 1]: 0"),
+        ("density", 1.01, "density must be in (0, 1]: 1.01"),
+        ("rank", 0.5, "rank must be in [1, 64]: 0.5"),
+        ("maybe", None, ""),
+        ("maybe", -1.0, "maybe must be in [0, inf): -1"),
+        ("flag", 1.0, ""),
+        ("flag", 0, ""),
+        ("flag", 0.5, "flag must be true or false, not 0.5"),
+        ("mode", "exact", ""),
+        ("mode", "slow", "mode must be 'fast' or 'exact', not 'slow'"),
+        ("mode", 3, "mode must be 'fast' or 'exact', not 3"),
+        ("either", "auto", ""),
+        ("either", "never", "either must be true or false or 'auto', not 'never'"),
+        ("lambda", [1], "lambda must be a number, not [1]"),
+    ],
+)
+def test_a_bad_value_is_told_in_one_line(name: str, value: object, complaint: str) -> None:
+    assert foreign.parameters[name].complain(value) == complaint
+
+
+def test_yaml_names_reach_python_keywords() -> None:
+    found: dict[str, Any] = {}
+
+    @merge_method("listener")
+    def listener(operands: Operands, *, lambda_: Weight = 1.0, weight: Weight = 2.0) -> Formula:  # noqa: ARG001 - only listens
+        found.update(lambda_=lambda_, weight=weight)
+        return lambda block: block.spare
+
+    listener.bind(None, {"lambda": 0.5})  # type: ignore[arg-type]  # operands are not looked at
+    assert found == {"lambda_": 0.5, "weight": 2.0}
+
+
+def test_a_method_without_a_docstring_can_still_be_listed() -> None:
+    @merge_method("mute")
+    def mute(operands: Operands) -> Formula:  # noqa: ARG001 - never called
+        return lambda block: block.spare
+
+    assert mute.summary == ""
+
+
+def test_settled_values_are_complete() -> None:
+    settled = foreign.settle({"weight": 1, "lambda_": 0.5, "density": [0.1, 0.2]}, 2)
+    assert settled["weight"] == (1, 1)
+    assert settled["density"] == (0.1, 0.2)
+    assert settled["lambda"] == 0.5
+    assert list(settled) == list(foreign.parameters)
+
+
+def test_settling_lists_everything_that_is_wrong() -> None:
+    with pytest.raises(ValueError, match="densty") as caught:
+        foreign.settle({"densty": 1, "density": [0.0, 2.0], "rank": 99, "plain": [1]}, 3)
+    assert str(caught.value).split("; ") == [
+        "foreign has no parameter 'densty' (did you mean 'density'?)",
+        "weight is missing",
+        "density needs 3 values",
+        "density must be in (0, 1]: 0",
+        "density must be in (0, 1]: 2",
+        "rank must be in [1, 64]: 99",
+        "plain must be a number, not [1]",
+    ]
+
+
+def test_the_shipped_methods_declare_what_the_documents_say() -> None:
+    assert METHODS.names() == [
+        "dare_linear", "dare_ties", "linear", "passthrough", "slerp", "task_arithmetic", "ties",
+    ]  # fmt: skip
+    searched = {
+        name: [p.name for p in spec.parameters.values() if p.search]
+        for name, spec in METHODS.items()
+    }
+    assert searched["slerp"] == ["t"]
+    assert searched["passthrough"] == []
+    assert searched["ties"] == searched["dare_ties"] == ["weight", "density"]
+    assert [name for name, spec in METHODS.items() if spec.random] == ["dare_linear", "dare_ties"]
+
+
+def test_a_name_is_taken_once() -> None:
+    registry: Registry[MethodSpec] = Registry("merge method", "evomerge.no_such_group")
+    registry.register("foreign", foreign)
+    with pytest.raises(ValueError, match="merge method 'foreign' is registered twice"):
+        registry.register("foreign", foreign)

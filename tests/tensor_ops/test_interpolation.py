@@ -1,0 +1,72 @@
+"""Slerp's factors, and weighted sums in a fixed order."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evomerge.tensor_ops.interpolation import slerp_factors, weighted_sum
+
+FRACTIONS = st.floats(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("t", "degrees", "expected"),
+    [
+        (0.5, 90, (math.sqrt(0.5), math.sqrt(0.5))),
+        (1 / 3, 90, (math.sin(math.pi / 3), 0.5)),
+        (0.5, 120, (1.0, 1.0)),
+        (0.0, 60, (1.0, 0.0)),
+        (1.0, 60, (0.0, 1.0)),
+    ],
+)
+def test_factors_are_those_of_the_arc(
+    t: float, degrees: float, expected: tuple[float, float]
+) -> None:
+    cosine = math.cos(math.radians(degrees))
+    assert slerp_factors(t, 6.0 * cosine, 2.0, 3.0) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=100)
+@given(t=FRACTIONS, angle=st.floats(0.04, math.pi - 0.04))
+def test_between_unit_vectors_every_point_is_a_unit_vector(t: float, angle: float) -> None:
+    a, b = slerp_factors(t, math.cos(angle), 1.0, 1.0)
+    assert math.hypot(a + b * math.cos(angle), b * math.sin(angle)) == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dot", "norm0", "norm1"),
+    [
+        (1.0, 1.0, 1.0),
+        (-1.0, 1.0, 1.0),
+        (0.99951, 1.0, 1.0),
+        (1.0000001, 1.0, 1.0),
+        (0.0, 0.0, 2.0),
+    ],
+    ids=["parallel", "antiparallel", "almost parallel", "beyond one", "no direction"],
+)
+@pytest.mark.parametrize("t", [0.0, 0.25, 1.0])
+def test_without_an_arc_the_blend_is_linear(
+    t: float, dot: float, norm0: float, norm1: float
+) -> None:
+    assert slerp_factors(t, dot, norm0, norm1) == (1.0 - t, t)
+
+
+def test_vectors_of_nan_give_factors_of_nan() -> None:
+    assert all(math.isnan(f) for f in slerp_factors(0.5, math.nan, math.nan, math.nan))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.floats(-3, 3), st.floats(-9, 9)), min_size=1, max_size=6))
+def test_a_weighted_sum_is_what_it_says(pairs: list[tuple[float, float]]) -> None:
+    tensors = [torch.full((3,), value) for _, value in pairs]
+    found = weighted_sum(tensors, [weight for weight, _ in pairs], torch.full((3,), torch.nan))
+    exact = math.fsum(weight * value for weight, value in pairs)
+    torch.testing.assert_close(found, torch.full((3,), exact), rtol=1e-5, atol=1e-4)
+
+
+def test_a_forgotten_weight_is_noticed() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        weighted_sum([torch.ones(1), torch.ones(1)], [1.0], torch.empty(1))
