@@ -26,6 +26,8 @@ FLOATING = ("F64", "F32", "F16", "BF16")
 LONGEST_HEADER = 100_000_000
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+PROVENANCE = ("_name_or_path", "transformers_version")
+"""Keys of config.json that say where a model comes from, not what it is."""
 SAMPLE = 256
 """Bytes of each tensor's beginning, middle and end that go into a folder's fingerprint."""
 
@@ -97,11 +99,12 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Identity of the contents: headers, and a sample of every tensor's bytes (32 hex digits).
+        """Identity of the contents: configuration, headers, a sample of every tensor's bytes.
 
-        A copy elsewhere has the same fingerprint; any training step changes it.
+        A copy elsewhere has the same 32 hexadecimal digits; any training step changes them.
         """
-        digest = hashlib.sha256()
+        config = {key: value for key, value in self.config.items() if key not in PROVENANCE}
+        digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
         for entry in self.entries.values():
             size = entry.end - entry.start
             digest.update(repr((entry.name, entry.dtype, entry.shape)).encode())

@@ -5,6 +5,7 @@ everything is fsynced, and one rename makes the folder appear.
 """
 
 import errno
+import glob
 import json
 import os
 import shutil
@@ -67,9 +68,9 @@ def atomic_folder(
     """
     target = Path(os.path.abspath(target))
     check_target(target, expected_bytes=expected_bytes, replace=replace)
-    partial = target.parent / f".{target.name}.partial"
+    partial = target.parent / f".{target.name}.partial-{os.getpid()}"
     with _output_errors(target):
-        shutil.rmtree(partial, ignore_errors=True)
+        _sweep(target)
         partial.mkdir()
     try:
         with _output_errors(target):
@@ -191,6 +192,24 @@ def _write_all(handle: int, offset: int, data: memoryview) -> None:
     done = 0
     while done < len(data):
         done += os.pwrite(handle, data[done:], offset + done)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes left of `target`; what living ones write is left alone."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
+        number = left.name.rpartition("-")[2]
+        if not number.isdigit() or int(number) == os.getpid() or not _is_alive(int(number)):
+            _remove(left)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _make_parents(target: Path) -> None:

@@ -170,7 +170,7 @@ class _Planner:
         layout = self.models.layout(self.reference)
         first, last = self.recipe.slices[0], self.recipe.slices[-1]
         for name in layout.before:
-            yield from self._whole(first, name, 0.0)
+            yield from self._whole(first, name)
         offset = 0
         for part in self.recipe.slices:
             ranges = [s.layers or (0, self.models.layout(s.model).layers) for s in part.sources]
@@ -180,16 +180,19 @@ class _Planner:
                 yield from self._layer(part, layout, offset + step, step, depth)
             offset += length
         for name in layout.after:
-            yield from self._whole(last, name, 1.0)
+            yield from self._whole(last, name)
         if self.recipe.merges_whole_models:
             self._check_extras()
 
-    def _whole(self, part: Slice, name: str, depth: float) -> Iterator[TensorPlan]:
-        """Plan a tensor outside the layers: it has the same name in every model."""
+    def _whole(self, part: Slice, name: str) -> Iterator[TensorPlan]:
+        """Plan a tensor outside the layers: it has the same name in every model.
+
+        Gradients give it their first value, head and final norm included, as mergekit does.
+        """
         sources, base = inputs_of(self.recipe, part, self.spec)
         wanted = [(source.model, name) for source in sources]
         origin = (base, name) if base else None
-        yield from self._tensor(part, sources, name, wanted, origin, depth)
+        yield from self._tensor(part, sources, name, wanted, origin, 0.0)
 
     def _layer(
         self, part: Slice, layout: Layout, index: int, step: int, depth: float

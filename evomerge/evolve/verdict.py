@@ -123,7 +123,8 @@ def reach_verdict(
     for line, test in zip(plain[1:], tests, strict=True):
         lines.append(_add_test(line, plain[0], test, next(adjusted)) if test else line)
     items = sum(len(task.items["test"]) for task in tasks)
-    better = all(line.beaten for line in lines[1:])
+    measured = any(line.overall for line in lines[1:])
+    better = measured and all(line.beaten for line in lines[1:])
     sentence = _say(lines, items, better)
     return Verdict(sentence, better, tuple(lines), items, search_score, validation_score)
 

@@ -47,7 +47,7 @@ class ParameterSpace:
         filters: component name -> parts of tensor names; tensors that match none get genes of
             their own. Empty: all tensors of a layer share their genes.
         own_embeddings: whether embeddings and head have genes of their own; otherwise they
-            follow the first and the last layer group.
+            follow the first and the last layer group (with `smooth`, both the first).
         allow_negative_weights: whether weights are sought in [-high, high].
         smooth: whether values are interpolated between layer groups.
         ranges: parameter name -> (low, high), instead of the method's own search range.

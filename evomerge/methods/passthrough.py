@@ -10,7 +10,7 @@ from evomerge.tensor_ops.blocks import Block, Formula, Operands
 def passthrough(
     operands: Operands,  # noqa: ARG001 - nothing to reduce
     *,
-    scale: PerModel[Scale | None] = None,  # type: ignore[assignment]  # absent: copied as bytes
+    scale: PerModel[Scale | None] = None,  # type: ignore[assignment]  # absent: as it is
 ) -> Formula:
     """Copy the tensor, multiplied by `scale` where one is given."""
 

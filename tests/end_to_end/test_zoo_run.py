@@ -67,9 +67,7 @@ def own_threads() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole(
-    tmp_path_factory: pytest.TempPathFactory, zoo_document: dict[str, Any]
-) -> RunResult:
+def whole(tmp_path_factory: pytest.TempPathFactory, zoo_document: dict[str, Any]) -> RunResult:
     """Return an uninterrupted run; tests only read it."""
     return evolve(zoo_document, runs=tmp_path_factory.mktemp("whole"))
 

@@ -64,7 +64,7 @@ def test_other_vocabularies_and_widths_are_told_by_tensor(tiny_llama: MakeModel)
         RecipeError, match=r"embed_tokens.weight is \[65, 32\] in .* but \[64, 32\]"
     ):
         plan_of(first, second)
-    with pytest.raises(RecipeError, match="… and [0-9]+ more of the kind") as caught:
+    with pytest.raises(RecipeError, match=r"… and [0-9]+ more of the kind") as caught:
         plan_of(first, tiny_llama(0, hidden_size=16))
     assert len(caught.value.problems) == 13
 
@@ -153,7 +153,7 @@ def test_a_source_without_a_list_per_layer_is_told_not_crashed_on(
 ) -> None:
     first = altered(tiny_llama(0), tmp_path / "first", {"layer_types": list("abcd")})
     with pytest.raises(
-        RecipeError, match="slices: config.json of .* has no layer_types for layer 1"
+        RecipeError, match=r"slices: config.json of .* has no layer_types for layer 1"
     ):
         stack((first, 0, 3), (tiny_llama(1), 1, 2))
 
@@ -165,7 +165,9 @@ def test_a_stack_of_a_model_that_does_not_count_its_layers_is_refused(
     settings = json.loads((mute / "config.json").read_text())
     del settings["num_hidden_layers"]
     (mute / "config.json").write_text(json.dumps(settings))
-    with pytest.raises(RecipeError, match="slices: config.json of .* does not say how many layers"):
+    with pytest.raises(
+        RecipeError, match=r"slices: config.json of .* does not say how many layers"
+    ):
         stack((mute, 0, 2), (mute, 1, 2))
 
 
@@ -213,7 +215,7 @@ def test_tokenizer_source_chooses_the_folder(
 def test_a_damaged_tokenizer_is_one_clear_line(tiny_llama: MakeModel, tmp_path: Path) -> None:
     first = with_tokenizer(tiny_llama(0), tmp_path / "first")
     (first / "tokenizer.json").write_text("{")
-    with pytest.raises(EvoMergeException, match="tokenizer.json is damaged") as caught:
+    with pytest.raises(EvoMergeException, match=r"tokenizer.json is damaged") as caught:
         plan_of(first, tiny_llama(1))
     assert "\n" not in str(caught.value)
 

@@ -118,7 +118,7 @@ def test_a_merge_that_overflows_by_its_own_weights_blames_the_recipe(
     document = document_for("task_arithmetic", tiny_llama(0), tiny_llama(1))
     document["parameters"] = {"weight": 1e38, "lambda": 1e30}
     with pytest.raises(
-        CheckpointError, match="the merge of .* is NaN or infinite. Check the recipe"
+        CheckpointError, match=r"the merge of .* is NaN or infinite. Check the recipe"
     ):
         merge(document, tmp_path / "out")
     assert os.listdir(tmp_path) == []
@@ -153,7 +153,7 @@ def test_a_parent_cut_short_while_it_is_merged_leaves_nothing(
             raise AssertionError("a merge that failed has no end")
 
     with pytest.raises(
-        CheckpointError, match="model.safetensors ends inside tensor .* Fetch the fi"
+        CheckpointError, match=r"model.safetensors ends inside tensor .* Fetch the fi"
     ):
         merge(document_for("linear", parent), tmp_path / "out", progress=CutsTheParent())
     assert os.listdir(tmp_path) == ["parent"]

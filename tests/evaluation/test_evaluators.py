@@ -283,7 +283,7 @@ def test_a_module_that_fails_while_it_is_imported_is_one_clear_line(
     tmp_path: Path, code: str
 ) -> None:
     (tmp_path / "broken.py").write_text(code)
-    with pytest.raises(EvaluationError, match="broken.py cannot be imported: ") as caught:
+    with pytest.raises(EvaluationError, match=r"broken.py cannot be imported: ") as caught:
         make("python_function", function=f"{tmp_path / 'broken.py'}:rate")
     assert "\n" not in str(caught.value)
 

@@ -113,7 +113,7 @@ def test_items_that_stand_in_two_splits_are_refused(tmp_path: Path) -> None:
     rows = [{"prompt": "same", "split": "search"}, {"split": "test", "prompt": "same"}]
     rows.append({"prompt": "other", "split": "validation"})
     with pytest.raises(
-        EvaluationError, match="task t: 1 items stand in both search and test. Split"
+        EvaluationError, match=r"task t: 1 items stand in both search and test. Split"
     ):
         read_items("t", str(write(tmp_path / "items.jsonl", rows)))
 

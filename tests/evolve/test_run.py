@@ -21,14 +21,13 @@ Document = dict[str, Any]
 JUDGE = """
 def weight(recipe):
     found = recipe["models"][0].get("parameters", {}).get("weight", 0.5)
-    return found if isinstance(found, float) else found[0]["value"]
+    return found if isinstance(found, (int, float)) else found[0]["value"]
 
 
 def judge(recipe, items):
     {body}
     return [1.0 - abs(weight(recipe) - item["x"]) for item in items]
 """
-SEARCHED = 'recipe["merge_method"] == "linear" and recipe["models"][0]["parameters"] and '
 
 
 @pytest.fixture
@@ -96,15 +95,16 @@ def test_candidate_whose_judge_raises_is_a_recorded_failure_and_the_run_goes_on(
     failed = [row for row in search if row.state == "failed"]
     assert len(search) == 16
     assert 0 < len(failed) < 16
-    assert {(row.error, row.objective, row.items) for row in failed} == {("KeyError: 'why'", None, 0)}
-    assert any(line.failure == "KeyError: 'why'" for line in result.verdict.lines)  # uniform linear
+    assert {(row.error, row.objective, row.items) for row in failed} == {
+        ("KeyError: 'why'", None, 0)
+    }
 
 
-def test_run_in_which_every_candidate_fails_says_so(
-    document: MakeDocument, tmp_path: Path
-) -> None:
+def test_run_in_which_every_candidate_fails_says_so(document: MakeDocument, tmp_path: Path) -> None:
     body = 'if recipe["merge_method"] == "linear": raise RuntimeError("no linear today")'
-    with pytest.raises(EvaluationError, match="all 16 candidates failed; the first: RuntimeError: no linear"):
+    with pytest.raises(
+        EvaluationError, match="all 16 candidates failed; the first: RuntimeError: no linear"
+    ):
         evolve(document(body), runs=tmp_path)
     assert len(rows(tmp_path / "run", "search")) == 16
 
@@ -147,9 +147,8 @@ def test_judge_that_answers_nonsense_is_found_on_the_parents(
 
 def test_equal_merges_are_evaluated_once(document: MakeDocument, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    body = f'open({str(log)!r}, "a").write("x" * len(items))'
-    result = evolve(document(f"with open({str(log)!r}, 'a') as f: f.write('x' * len(items))"), runs=tmp_path)
-    del body
+    body = f"with open({str(log)!r}, 'a') as file: file.write('x' * len(items))"
+    result = evolve(document(body), runs=tmp_path)
     with closing(sqlite3.connect(result.folder / "store.db")) as connection:
         (count,) = connection.execute("SELECT COUNT(*) FROM scores").fetchone()
     assert len(log.read_text()) == count
@@ -167,7 +166,9 @@ def test_model_that_changed_since_the_start_is_refused(
         store.execute("UPDATE run SET state = 'running'")
     other = tiny_llama(9) if change == "content" else tiny_llama(1)
     shutil.copyfile(other / "model.safetensors", model / "model.safetensors")
-    with pytest.raises(StoreError, match=r"mine was changed since the run 'run' began\. Put the old"):
+    with pytest.raises(
+        StoreError, match=r"mine was changed since the run 'run' began\. Put the old"
+    ):
         resume("run", runs=tmp_path)
 
 
@@ -199,7 +200,9 @@ def test_name_that_is_taken_is_refused_with_a_way_out(
     document: MakeDocument, tmp_path: Path
 ) -> None:
     evolve(document(), runs=tmp_path)
-    with pytest.raises(StoreError, match=r"exists already in .* `evomerge resume run`, or .*--name"):
+    with pytest.raises(
+        StoreError, match=r"exists already in .* `evomerge resume run`, or .*--name"
+    ):
         evolve(document(), runs=tmp_path)
 
 

@@ -173,7 +173,7 @@ def test_smooth_interpolates_between_groups() -> None:
     assert found == pytest.approx([0.0, 0.3, 0.6, 0.9])
 
 
-def test_smooth_embeddings_and_final_norm_follow_the_outer_groups() -> None:
+def test_smooth_embeddings_and_final_norm_follow_the_first_group() -> None:
     models = Models()
     space = ParameterSpace(
         ["zoo:sort"], "task_arithmetic", models.layout("zoo:base"), base_model="zoo:base",
@@ -182,7 +182,7 @@ def test_smooth_embeddings_and_final_norm_follow_the_outer_groups() -> None:
     plan = make_plan(space.decode(np.array([0.2, 0.9])), models)
     found = {tensor.name: tensor.values["weight"] for tensor in plan.tensors}
     assert found["model.embed_tokens.weight"] == (0.2,)
-    assert found["model.norm.weight"] == (0.9,)  # mergekit, too, has t = 1 behind the layers
+    assert found["model.norm.weight"] == (0.2,)  # mergekit, too, has t = 0 behind the layers
 
 
 def test_negative_weights_are_sought_only_when_allowed() -> None:

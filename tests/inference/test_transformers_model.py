@@ -181,7 +181,7 @@ def test_a_long_context_is_cut_at_its_beginning(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_a_text_longer_than_the_models_context_is_told(kind: str) -> None:
     with pytest.raises(
-        EvaluationError, match="a text of 56 tokens is longer than .* of 48. Split it"
+        EvaluationError, match=r"a text of 56 tokens is longer than .* of 48. Split it"
     ):
         make(kind).score([("c", "cdefghij" * 7)])
 
@@ -243,7 +243,7 @@ def test_a_long_prompt_is_cut_at_its_beginning() -> None:
 
 def test_more_new_tokens_than_the_model_has_room_for_are_refused() -> None:
     with pytest.raises(
-        EvaluationError, match="max_new_tokens: 48 leaves no room for a prompt in .*48"
+        EvaluationError, match=r"max_new_tokens: 48 leaves no room for a prompt in .*48"
     ):
         make("gpt2").generate(["c"], max_new_tokens=48)
     assert make("gpt2").generate([], max_new_tokens=4) == []

@@ -36,7 +36,7 @@ def sphere(point: "Genome") -> float:
 
 def spend(searcher: Searcher, evaluations: int, objective: Objective = sphere) -> "list[Genome]":
     """Run a search as the loop does; the last batch is what the budget leaves."""
-    asked: "list[Genome]" = []
+    asked: list[Genome] = []
     while searcher.asked < evaluations:
         points = searcher.ask(min(searcher.batch, evaluations - searcher.asked))
         searcher.tell(told(points, objective))
@@ -195,8 +195,6 @@ def test_duplicates_are_counted() -> None:
         ("random", {"population": 0}, "random needs a population of at least 1"),
     ],
 )
-def test_impossible_options_are_refused(
-    name: str, options: dict[str, float], message: str
-) -> None:
+def test_impossible_options_are_refused(name: str, options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(name, 3, **options)

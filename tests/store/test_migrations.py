@@ -13,9 +13,7 @@ from evomerge.store.migrations import STEPS, migrate
 
 def shape(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master ORDER BY 1")]
-    columns = {
-        name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in tables
-    }
+    columns = {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in tables}
     return [(name, *map(str, found)) for name, found in columns.items()]
 
 

@@ -1,0 +1,154 @@
+"""The house stands: floors, sizes, tables of contents, strangers, and a README that runs."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "evomerge"
+LONGEST = 330
+PLUG_INS = ("methods", "search", "evaluation", "executors")
+CONTRACTS = {"base", "spec", "task", "worker"}
+"""Files beside the plug-ins that hold their contract, not one of them."""
+
+
+def test_imports_go_down() -> None:
+    script = "from importlinter.cli import lint_imports; import sys; sys.exit(lint_imports())"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_module_is_short_and_says_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST
+    assert ast.get_docstring(ast.parse(text)), "a module begins with what it is"
+
+
+@pytest.mark.parametrize("folder", PLUG_INS)
+def test_every_plug_in_stands_in_its_table_of_contents(folder: str) -> None:
+    contents = (PACKAGE / folder / "__init__.py").read_text(encoding="utf-8")
+    files = {path.stem for path in (PACKAGE / folder).glob("*.py")} - CONTRACTS - {"__init__"}
+    assert files
+    for name in files:
+        assert re.search(rf"\b{name}\b", contents), f"{folder}/{name}.py is not in its __init__"
+
+
+STRANGER = """
+import numpy as np
+
+from evomerge.evaluation import Evaluator
+from evomerge.executors.local import LocalExecutor
+from evomerge.methods import merge_method
+from evomerge.methods.spec import PerModel, Weight
+from evomerge.search import Searcher
+
+
+@merge_method("loudest")
+def loudest(operands, *, weight: PerModel[Weight]):
+    \"\"\"Take the model with the largest weight.\"\"\"
+    best = max(range(len(weight)), key=lambda k: weight[k])
+
+    def formula(block):
+        return block.spare.copy_(block.models[best])
+
+    return formula
+
+
+class Halves(Searcher):
+    \"\"\"Propose the middle, then ever smaller parts of it.\"\"\"
+
+    def __init__(self, dimension, *, seed=0):
+        super().__init__(dimension, seed=seed)
+        self.batch = 2
+
+    def _ask(self, count):
+        return [np.full(self.dimension, 0.5 ** (self.asked + k + 1)) for k in range(count)]
+
+    def _tell(self, results):
+        pass
+
+
+class Length(Evaluator):
+    \"\"\"Score by how many items there are.\"\"\"
+
+    subject = "recipe"
+
+    def _score(self, subject, items):
+        return [1.0 / len(items)] * len(items)
+
+
+class Loud(LocalExecutor):
+    \"\"\"Runs here, and says so.\"\"\"
+
+    def run(self, jobs):
+        for result in super().run(jobs):
+            print("done by a stranger")
+            yield result
+"""
+ENTRY_POINTS = """
+[evomerge.methods]
+loudest = stranger:loudest
+[evomerge.searchers]
+halves = stranger:Halves
+[evomerge.evaluators]
+length = stranger:Length
+[evomerge.executors]
+loud = stranger:Loud
+"""
+RUN = """
+genome: {models: [zoo:sort, zoo:reverse], merge_method: loudest}
+tasks: [{name: a, evaluator: length, data: "zoo:sort"}]
+items: {search: 4, validation: 4, test: 4}
+search: {algorithm: halves, evaluations: 4}
+executor: {name: loud}
+"""
+
+
+def run_here(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_foreign_package_adds_all_four_kinds_of_plug_in(tmp_path: Path) -> None:
+    (tmp_path / "stranger.py").write_text(STRANGER)
+    facts = tmp_path / "stranger-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text(ENTRY_POINTS)
+    (tmp_path / "run.yml").write_text(RUN)
+    out = run_here(tmp_path, "-m", "evomerge", "evolve", "run.yml")
+    assert out.count("done by a stranger") > 4
+    assert "The merge" in out
+    listed = run_here(tmp_path, "-m", "evomerge", "ls", "--json")
+    for name in ("loudest", "halves", "length", "loud"):
+        assert f'"name": "{name}"' in listed
+    recipe = run_here(tmp_path, "-m", "evomerge", "show", "run", "--recipe", "0")
+    assert "merge_method: loudest" in recipe
+
+
+@pytest.mark.slow
+def test_python_blocks_of_the_readme_run_in_order(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    assert blocks, "the README shows no Python"
+    (tmp_path / "readme.py").write_text("\n".join(blocks))
+    run_here(tmp_path, "readme.py")
