@@ -21,7 +21,9 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
     """Return make(seed, **config) -> folder of a random Llama of 4 layers, made once a session."""
     made: dict[tuple[Any, ...], Path] = {}
 
-    def make(seed: int = 0, *, dtype: str = "bfloat16", shard: str = "5GB", **settings: Any) -> Path:
+    def make(
+        seed: int = 0, *, dtype: str = "bfloat16", shard: str = "5GB", **settings: Any
+    ) -> Path:
         key = (seed, dtype, shard, tuple(sorted(settings.items())))
         if key not in made:
             made[key] = _make(tmp_path_factory.mktemp("llama"), seed, dtype, shard, settings)

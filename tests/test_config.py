@@ -9,6 +9,8 @@ from evomerge.config import RunConfig, load_config, parse_config, shipped_config
 from evomerge.errors import ConfigError
 from evomerge.recipe import write_yaml
 
+TASK = {"name": "a", "evaluator": "exact_match", "data": "x"}
+
 
 def document(**changes: Any) -> dict[str, Any]:
     """Return a sound run file; a change to None takes a key away, dicts are merged."""
@@ -31,26 +33,72 @@ def problems(wrong: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("changes", "path", "message"),
     [
-        ({"genome": {"merge_method": "tise"}}, "genome.merge_method", "unknown merge method 'tise' (did you mean 'ties'?)"),
+        (
+            {"genome": {"merge_method": "tise"}},
+            "genome.merge_method",
+            "unknown merge method 'tise' (did you mean 'ties'?)",
+        ),
         ({"genome": {"merge_method": "ties"}}, "genome.base_model", "ties needs a base model"),
         ({"genome": {"models": ["a", "a"]}}, "genome.models", "a model stands twice"),
-        ({"genome": {"models": ["a", "b", "c"], "base_model": "a", "merge_method": "slerp"}}, "genome.models", "besides a base"),
-        ({"genome": {"parameters": {"normalise": True}}}, "genome.parameters.normalise", "linear has no such parameter (did you mean 'normalize'?)"),
-        ({"genome": {"merge_method": "task_arithmetic", "base_model": "b", "parameters": {"nonsense": 1}}}, "genome.parameters.nonsense", "task_arithmetic has no such parameter"),
-        ({"genome": {"layer_granularity": -1}}, "genome.layer_granularity", "greater than or equal to 0"),
+        (
+            {"genome": {"models": ["a", "b", "c"], "base_model": "a", "merge_method": "slerp"}},
+            "genome.models",
+            "besides a base",
+        ),
+        (
+            {"genome": {"parameters": {"normalise": True}}},
+            "genome.parameters.normalise",
+            "linear has no such parameter (did you mean 'normalize'?)",
+        ),
+        (
+            {
+                "genome": {
+                    "merge_method": "task_arithmetic",
+                    "base_model": "b",
+                    "parameters": {"nonsense": 1},
+                }
+            },
+            "genome.parameters.nonsense",
+            "task_arithmetic has no such parameter",
+        ),
+        (
+            {"genome": {"layer_granularity": -1}},
+            "genome.layer_granularity",
+            "greater than or equal to 0",
+        ),
         ({"genome": {"models": []}}, "genome.models", "at least 1 item"),
         ({"genome": {"dtype": "int4"}}, "genome.dtype", "'float32', 'float16' or 'bfloat16'"),
         ({"tasks": []}, "tasks", "at least 1 item"),
-        ({"tasks": [{"name": "a", "evaluator": "exact_macth", "data": "x"}]}, "tasks[0].evaluator", "unknown evaluator 'exact_macth' (did you mean 'exact_match'?)"),
-        ({"tasks": [{"name": "a", "evaluator": "exact_match", "data": "x", "stopp": "y"}]}, "tasks[0].stopp", "unknown key 'stopp' (did you mean 'stop'?)"),
-        ({"tasks": [{"name": "a", "evaluator": "python_function", "data": "x"}]}, "tasks[0].function", "field required"),
-        ({"tasks": [{"name": "a", "evaluator": "exact_match", "data": "x", "weight": 0}]}, "tasks[0].weight", "greater than 0"),
-        ({"tasks": [{"name": "a", "evaluator": "exact_match", "data": "x", "weight": float("inf")}]}, "tasks[0].weight", "finite"),
-        ({"search": {"algorithm": "cam"}}, "search.algorithm", "unknown searcher 'cam' (did you mean 'cma'?)"),
+        (
+            {"tasks": [{**TASK, "evaluator": "exact_macth"}]},
+            "tasks[0].evaluator",
+            "unknown evaluator 'exact_macth' (did you mean 'exact_match'?)",
+        ),
+        (
+            {"tasks": [{**TASK, "stopp": "y"}]},
+            "tasks[0].stopp",
+            "unknown key 'stopp' (did you mean 'stop'?)",
+        ),
+        (
+            {"tasks": [{**TASK, "evaluator": "python_function"}]},
+            "tasks[0].function",
+            "field required",
+        ),
+        ({"tasks": [{**TASK, "weight": 0}]}, "tasks[0].weight", "greater than 0"),
+        ({"tasks": [{**TASK, "weight": float("inf")}]}, "tasks[0].weight", "finite"),
+        (
+            {"search": {"algorithm": "cam"}},
+            "search.algorithm",
+            "unknown searcher 'cam' (did you mean 'cma'?)",
+        ),
         ({"search": {"sigam": 1}}, "search.sigam", "unknown key 'sigam' (did you mean 'sigma'?)"),
         ({"search": {"seed": 1}}, "search.seed", "unknown key 'seed'"),
         ({"search": {"evaluations": 0}}, "search.evaluations", "greater than or equal to 1"),
-        ({"executor": {"name": "locla"}}, "executor.name", "unknown executor 'locla' (did you mean 'local'?)"),
+        (
+            {"executor": {"name": "locla"}},
+            "executor.name",
+            "unknown executor 'locla' (did you mean 'local'?)",
+        ),
         ({"executor": {"workers": 0}}, "executor.workers", "greater than or equal to 1"),
         ({"items": {"serch": 3}}, "items.serch", "unknown key 'serch' (did you mean 'search'?)"),
         ({"finalists": 0}, "finalists", "greater than or equal to 1"),
@@ -58,7 +106,7 @@ def problems(wrong: dict[str, Any]) -> dict[str, str]:
         ({"name": "a/b"}, "name", "a run's name names its folder; 'a/b' cannot"),
         ({"nmae": "x"}, "nmae", "unknown key 'nmae' (did you mean 'name'?)"),
     ],
-)  # fmt: skip
+)
 def test_problem_is_told_with_its_place(changes: Any, path: str, message: str) -> None:
     found = problems(document(**changes))
     assert message in found[path]

@@ -1,5 +1,6 @@
 """`evomerge evolve`: start a run."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,7 +70,8 @@ def run_and_report(config: "RunConfig", runs: Path, *, as_json: bool = False) ->
                 tell_forecast=None if as_json else print_forecast,
             )
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; go on with: {resume_command(config.name, runs)}", err=True)
+        if (runs / config.name / "store.db").exists():
+            typer.echo(f"\nstopped; go on with: {resume_command(config.name, runs)}", err=True)
         raise
     report(result, as_json=as_json)
 
@@ -91,5 +93,5 @@ def report(result: "object", *, as_json: bool) -> None:
 
 def resume_command(name: str, runs: Path) -> str:
     """Return the command that goes on with a run."""
-    where = "" if runs == Path("runs") else f" --runs {runs}"
-    return f"evomerge resume {name}{where}"
+    where = [] if runs == Path("runs") else ["--runs", str(runs)]
+    return shlex.join(["evomerge", "resume", name, *where])

@@ -20,7 +20,8 @@ from evomerge.checkpoints.writer import (
 )
 from evomerge.engine.card import write_card
 from evomerge.engine.models import Models
-from evomerge.engine.plan import NAMES, Plan, TensorPlan, make_plan
+from evomerge.engine.plan import NAMES, Plan, TensorPlan
+from evomerge.engine.planner import make_plan
 from evomerge.engine.tensor import Workbench, merge_tensor
 from evomerge.errors import RecipeError
 from evomerge.recipe import Recipe, load_recipe, parse_recipe, write_yaml

@@ -163,8 +163,12 @@ def _carry_on(
     progress: Progress | None,
     tell_forecast: Tell | None,
 ) -> RunResult:
-    with _effort(store), build_executor(config) as executor:
-        verdict, recipe = _evolve(store, config, preparation, executor, progress, tell_forecast)
+    try:
+        with _effort(store), build_executor(config) as executor:
+            verdict, recipe = _evolve(store, config, preparation, executor, progress, tell_forecast)
+    except EvaluationError:
+        store.finish("failed")
+        raise
     best = None
     if preparation.judges_models:
         best = export(recipe, store.folder, seed=config.seed, verdict=verdict, progress=progress)
@@ -222,7 +226,6 @@ def _probe(
         progress.end()
     for trial, result in zip(parents, results, strict=True):
         if result.failure:
-            trials.store.finish("failed")
             raise EvaluationError(
                 f"{trial.label} cannot be evaluated: {result.failure}",
                 "Mend the task or the model, and start again",

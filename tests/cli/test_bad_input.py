@@ -178,7 +178,8 @@ class TestRunFile:
         answer = evomerge("evolve", "first.yml")
         assert answer.code == 2
         for problem in (
-            "genome.layer_granularty: unknown key 'layer_granularty' (did you mean 'layer_granularity'?)",
+            "genome.layer_granularty: unknown key 'layer_granularty' (did you mean "
+            "'layer_granularity'?)",
             "genome.dtype: ",
             "genome.merge_method: unknown merge method 'lineer' (did you mean 'linear'?)",
             "tasks[0].weight: ",
@@ -304,7 +305,10 @@ class TestDisk:
         disk = tmp_path / "disk"
         disk.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(disk)]
-        if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        if (
+            shutil.which("mount") is None
+            or subprocess.run(mount, capture_output=True, check=False).returncode
+        ):
             pytest.skip("only root may mount the small disk this test fills")
         yield disk
         subprocess.run(["umount", str(disk)], check=True)

@@ -1,4 +1,4 @@
-"""Whole runs in small: a judge without torch, a run of the zoo, what a run leaves, a command line."""
+"""Whole runs in small: a judge without torch, the zoo, what a run leaves, a command line."""
 
 import json
 import os

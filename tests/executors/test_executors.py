@@ -164,7 +164,7 @@ def test_workers_that_cannot_be_started_are_an_error_of_one_line(
     monkeypatch.setattr(sys, "executable", "/no/such/python")
     with (
         ProcessExecutor(target, "0") as executor,
-        pytest.raises(ExecutorError, match="no worker process could be started: .*No such file"),
+        pytest.raises(ExecutorError, match=r"no worker process could be started: .*No such file"),
     ):
         list(executor.run([job(0)]))
 
