@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from evomerge.config import RunConfig
+from evomerge.recipe import parse_recipe, read_yaml
+from evomerge.recipe.load import Findings, read_shape
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "evomerge"
 LONGEST = 330
@@ -152,3 +156,23 @@ def test_python_blocks_of_the_readme_run_in_order(tmp_path: Path) -> None:
     assert blocks, "the README shows no Python"
     (tmp_path / "readme.py").write_text("\n".join(blocks))
     run_here(tmp_path, "readme.py")
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_in_the_readme_is_well_formed() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    recipe, warnings = parse_recipe(read_yaml(blocks[0], "README.md"))
+    assert recipe.method == "ties"
+    assert not warnings
+    assert read_shape(RunConfig, read_yaml(blocks[1], "README.md"), Findings()) is not None
