@@ -27,22 +27,33 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT)"
     )
-    (done,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
+    done = _count_done(connection)
     if done > len(STEPS):
         raise StoreError(
             "the store was written by a newer evomerge "
             f"(shape {done}, this one knows {len(STEPS)})",
             "Update evomerge",
         )
-    for number, function in enumerate(STEPS[done:], start=done + 1):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
+    for number in range(done + 1, len(STEPS) + 1):
+        _take_step(connection, number)
+
+
+def _count_done(connection: sqlite3.Connection) -> int:
+    (done,) = connection.execute("SELECT COALESCE(MAX(number), 0) FROM migrations").fetchone()
+    return int(done)
+
+
+def _take_step(connection: sqlite3.Connection, number: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _count_done(connection) < number:  # else another process took it meanwhile
+            function = STEPS[number - 1]
             function(connection)
             connection.execute("INSERT INTO migrations VALUES (?, ?)", (number, function.__name__))
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 @step

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -142,6 +143,11 @@ def read_run() -> Callable[[Path], dict[str, Any]]:
     return read
 
 
+def _hear_interrupts() -> None:
+    """Undo the deafness to Ctrl-C that a process in the background inherits."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def command_line(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
     """Return start(arguments) -> a real `evomerge` process, leader of its own group."""
@@ -157,6 +163,7 @@ def command_line(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_hear_interrupts,  # noqa: PLW1509 - nothing else runs in this process
             **settings,
         )
 

@@ -1,6 +1,9 @@
 """Stores of every older shape become stores of the newest; newer ones are refused."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -100,3 +103,31 @@ def test_steps_are_numbered_in_their_names_without_gaps() -> None:
     numbers = [int(step.__name__[1:4]) for step in STEPS]
     assert numbers == list(range(1, len(STEPS) + 1))
     assert all(step.__doc__ for step in STEPS)
+
+
+def test_two_processes_that_open_a_new_store_at_once_take_each_step_once(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from evomerge.store import open_store\n"
+        "sys.stdin.read(1)\n"
+        "with open_store(Path('.')) as store: store.run()"
+    )
+    sqlite3.connect(tmp_path / "store.db").close()
+    (tmp_path / "store.db").touch()
+    openers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("x")
+        opener.stdin.flush()
+    for opener in openers:
+        _, err = opener.communicate(timeout=60)
+        assert opener.returncode == 0, err
