@@ -12,7 +12,6 @@ from typing import Any
 from evomerge.checkpoints.architecture import Layout
 from evomerge.checkpoints.locate import locate
 from evomerge.checkpoints.reader import FLOATING
-from evomerge.checkpoints.tokenizer import fingerprint_tokenizer
 from evomerge.engine.configuration import write_configuration
 from evomerge.engine.models import Models
 from evomerge.engine.plan import CODES, Input, Plan, TensorPlan
@@ -225,7 +224,7 @@ class _Planner:
 
     def _tokenizer(self) -> tuple[Path, tuple[str, ...]]:
         asked = (self.recipe.tokenizer_source or "base").removeprefix("model:")
-        prints = {m: fingerprint_tokenizer(self.models[m].folder) for m in self.recipe.models}
+        prints = {m: self.models.tokenizer_fingerprint(m) for m in self.recipe.models}
         differ = [m for m, found in prints.items() if found and found != prints[self.reference]]
         warnings = tuple(
             f"{model} has another tokenizer than {self.reference}: merged embeddings mix tokens"

@@ -15,8 +15,10 @@ def blend_deltas(
 
     A weight sum of zero, with `normalize`, gives zeros.
     """
-    total = sum(weights) if normalize else 1.0
     weighted_sum(deltas, weights, out)
+    if not normalize:
+        return out
+    total = sum(weights)
     return out.div_(total) if total else out.zero_()
 
 

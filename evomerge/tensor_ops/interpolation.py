@@ -10,15 +10,15 @@ PARALLEL = 0.9995
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float], out: Tensor) -> Tensor:
-    """Write Σ wᵢ·xᵢ into `out`, in the order given.
+    """Write Σ wᵢ·xᵢ into `out`, in the order given; leaves wᵢ·xᵢ in `tensors`.
 
     Args:
-        tensors: float32 tensors of one shape; overwritten.
+        tensors: float32 tensors of one shape, at least one; overwritten.
         weights: one factor each.
         out: float32, same shape, none of `tensors`.
     """
-    out.zero_()
-    for tensor, weight in zip(tensors, weights, strict=True):
+    out.copy_(tensors[0].mul_(weights[0]))
+    for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
         out.add_(tensor.mul_(weight))
     return out
 
