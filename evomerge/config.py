@@ -10,10 +10,11 @@ config = load_config("config.yml")
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
+from evomerge.checkpoints.locate import ZOO
 from evomerge.errors import ConfigError, EvoMergeException, Problem, UnknownName
 from evomerge.evaluation import EVALUATORS
 from evomerge.executors import EXECUTORS
@@ -60,7 +61,7 @@ class TaskSettings(Document):
     name: str = Field(min_length=1)
     evaluator: str
     data: str | dict[Literal["search", "validation", "test"], str]
-    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+    weight: float = Field(default=1.0, ge=1e-6, le=1e6)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -74,7 +75,7 @@ class SearchSettings(Document):
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
     algorithm: str = "cma"
-    evaluations: int = Field(default=200, ge=1)
+    evaluations: int = Field(default=200, ge=1, le=10**9)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class RunConfig(Document):
     """A whole run."""
 
     name: str = "run"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     genome: GenomeSettings
     tasks: list[TaskSettings] = Field(min_length=1)
     search: SearchSettings = Field(default_factory=SearchSettings)
@@ -115,7 +116,7 @@ class RunConfig(Document):
     @field_validator("name")
     @classmethod
     def _name_is_a_folder_name(cls, name: str) -> str:
-        if not name or Path(name).name != name or name.startswith("."):
+        if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
             raise ValueError(f"a run's name names its folder; {name!r} cannot")
         return name
 
@@ -193,6 +194,8 @@ def _check_genome(genome: GenomeSettings) -> Iterator[Problem]:
     parents = [m for m in genome.models if spec.base == "none" or m != genome.base_model]
     if spec.base == "required" and not genome.base_model:
         yield Problem("genome.base_model", f"{spec.name} needs a base model")
+    if all(model == genome.base_model for model in genome.models):
+        yield Problem("genome.models", "there is no model besides the base")
     if len(set(genome.models)) < len(genome.models):
         yield Problem("genome.models", "a model stands twice")
     if len(parents) < spec.min_models or (spec.max_models and len(parents) > spec.max_models):
@@ -221,15 +224,28 @@ def _check_options(
     factory: Callable[..., Any], options: Mapping[str, Any], path: str, taken: tuple[str, ...] = ()
 ) -> Iterator[Problem]:
     parameters = inspect.signature(factory).parameters
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
     known = [name for name in parameters if name not in taken]
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             hint = suggest(option, known) or f"; known: {', '.join(known) or 'none'}"
             yield Problem(f"{path}.{option}", f"unknown key {option!r}{hint}")
+        elif message := _check_value(hints.get(option, Any), value):
+            yield Problem(f"{path}.{option}", message)
     required = [n for n in known if parameters[n].default is inspect.Parameter.empty]
     for name in required:
         if name not in options:
             yield Problem(f"{path}.{name}", "field required")
+
+
+def _check_value(hint: Any, value: Any) -> str:
+    """Say what is wrong with an option, by its annotation; empty when nothing is."""
+    try:
+        TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        return f"{message[0].lower()}{message[1:]}, not {value!r}"
+    return ""
 
 
 def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
@@ -262,7 +278,7 @@ def _resolve_task(task: TaskSettings, folder: Path) -> TaskSettings:
 def _resolve(reference: str, folder: Path) -> str:
     """Make a path absolute when it exists beside the run file or here; leave other names alone."""
     for place in (folder / reference, Path(reference).expanduser()):
-        if ":" not in reference and place.exists():
+        if not reference.startswith(ZOO) and place.exists():
             return str(place.absolute())
     return reference
 

@@ -84,8 +84,16 @@ def problems(wrong: dict[str, Any]) -> dict[str, str]:
             "tasks[0].function",
             "field required",
         ),
-        ({"tasks": [{**TASK, "weight": 0}]}, "tasks[0].weight", "greater than 0"),
-        ({"tasks": [{**TASK, "weight": float("inf")}]}, "tasks[0].weight", "finite"),
+        (
+            {"tasks": [{**TASK, "weight": 0}]},
+            "tasks[0].weight",
+            "greater than or equal to 0.000001",
+        ),
+        (
+            {"tasks": [{**TASK, "weight": float("inf")}]},
+            "tasks[0].weight",
+            "less than or equal to 1000000",
+        ),
         (
             {"search": {"algorithm": "cam"}},
             "search.algorithm",
@@ -160,3 +168,17 @@ def test_shipped_run_files_are_sound_and_survive_a_round_trip() -> None:
         config = load_config(name)
         assert config.name == name
         assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize("value", ["no", "false", 0, None])
+def test_yes_and_no_are_no_booleans(value: Any) -> None:
+    """YAML 1.1's `no` is text here, and text is true in Python: it must not turn a metric round."""
+    task = {**TASK, "evaluator": "exact_match", "ignore_case": value}
+    message = problems(document(tasks=[task]))["tasks[0].ignore_case"]
+    assert "valid boolean" in message
+
+
+def test_only_the_base_is_nothing_to_merge() -> None:
+    genome = {"models": ["zoo:base"], "base_model": "zoo:base", "merge_method": "linear"}
+    found = problems(document(genome=genome))
+    assert "no model besides the base" in found["genome.models"]

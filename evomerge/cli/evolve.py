@@ -1,6 +1,7 @@
 """`evomerge evolve`: start a run."""
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 if TYPE_CHECKING:
     from evomerge.config import RunConfig
+    from evomerge.evolve.forecast import Forecast
 
 Settings = TypeVar("Settings", bound=BaseModel)
 NAME = "evolve"
@@ -58,7 +60,7 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 def run_and_report(config: "RunConfig", runs: Path, *, as_json: bool = False) -> None:
     """Run to the end and print forecast and result."""
-    from evomerge.cli.output import ProgressLine, print_forecast
+    from evomerge.cli.output import ProgressLine
     from evomerge.evolve import evolve
 
     try:
@@ -67,13 +69,21 @@ def run_and_report(config: "RunConfig", runs: Path, *, as_json: bool = False) ->
                 config,
                 runs=runs,
                 progress=progress,
-                tell_forecast=None if as_json else print_forecast,
+                tell_forecast=None if as_json else tell,
             )
     except KeyboardInterrupt:
         if (runs / config.name / "store.db").exists():
             typer.echo(f"\nstopped; go on with: {resume_command(config.name, runs)}", err=True)
         raise
     report(result, as_json=as_json)
+
+
+def tell(forecast: "Forecast") -> None:
+    """Print the forecast; a run does not stop because nobody reads it."""
+    from evomerge.cli.output import print_forecast
+
+    with suppress(OSError):
+        print_forecast(forecast)
 
 
 def report(result: "object", *, as_json: bool) -> None:

@@ -1,5 +1,7 @@
 """`evomerge`: the verbs in the order in which people meet them, and what errors look like."""
 
+import io
+import os
 import signal
 import sys
 from types import FrameType
@@ -51,6 +53,9 @@ def options(
 def main() -> NoReturn:
     """Run the command line; exit with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ?
     try:
         sys.exit(app(standalone_mode=False) or 0)
     except EvoMergeException as error:
@@ -63,8 +68,11 @@ def main() -> NoReturn:
         typer.echo("interrupted", err=True)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        typer.echo(f"error: {error.strerror or error}: {error.filename or 'output'}", err=True)
+        sys.exit(1)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     from evomerge.evolve.forecast import Forecast
     from evomerge.evolve.verdict import Line, Verdict
 
-console = Console(highlight=False)
-err_console = Console(stderr=True, highlight=False)
+
+class Screen(Console):
+    """A console that tells when nobody reads any more, instead of ending the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Let the caller decide."""
+        raise BrokenPipeError
+
+
+console = Screen(highlight=False)
+err_console = Screen(stderr=True, highlight=False)
 QUIET_STEP = 10.0
 """Seconds between progress lines where there is no terminal."""
 

@@ -14,13 +14,13 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
     """Go on with an interrupted run, as if it had not been; a finished one is shown again."""
-    from evomerge.cli.evolve import report, resume_command
-    from evomerge.cli.output import ProgressLine, print_forecast
+    from evomerge.cli.evolve import report, resume_command, tell
+    from evomerge.cli.output import ProgressLine
     from evomerge.evolve import resume
 
     try:
         with ProgressLine() as progress:
-            forecast = None if as_json else print_forecast
+            forecast = None if as_json else tell
             result = resume(run, runs=runs, progress=progress, tell_forecast=forecast)
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; go on with: {resume_command(run, runs)}", err=True)

@@ -19,6 +19,8 @@ from evomerge.errors import CheckpointError, EvoMergeException, Problem, RecipeE
 from evomerge.methods import METHODS
 from evomerge.recipe.check import inputs_of, lookup, resolve, slice_paths, source_paths
 from evomerge.recipe.model import Recipe, Slice, Source
+from evomerge.recipe.schedule import EVERYTHING
+from evomerge.registry import suggest
 
 logger = logging.getLogger(__name__)
 COPIED = ("I64", "I32", "I16", "BOOL", "U16", "U32", "U64")
@@ -51,6 +53,7 @@ class _Planner:
         self._stop_at_problems()
         config = self._config(tensors)
         tokenizer, warnings = self._tokenizer()
+        warnings += tuple(self._idle_filters(tensors))
         self._stop_at_problems()
         return Plan(self.recipe, self.spec, tensors, config, tokenizer, self.seed, warnings)
 
@@ -239,6 +242,18 @@ class _Planner:
         except EvoMergeException as error:
             self._wrong("tokenizer_source", str(error))
             return Path(), warnings
+
+    def _idle_filters(self, tensors: tuple[TensorPlan, ...]) -> Iterator[str]:
+        """Warn of filters that speak of no tensor: most are misspelt."""
+        scopes = [self.recipe.parameters]
+        for part in self.recipe.slices:
+            scopes += [part.parameters, *(source.parameters for source in part.sources)]
+        rules = (rule for scope in scopes for _, schedule in scope for rule in schedule.rules)
+        for wanted in dict.fromkeys(rule.filter for rule in rules):
+            if wanted not in EVERYTHING and not any(str(wanted) in t.name for t in tensors):
+                words = sorted({word for tensor in tensors for word in tensor.name.split(".")})
+                hint = suggest(str(wanted), words)
+                yield f"the filter {wanted!r} is part of no tensor's name{hint}"
 
     def _wrong(self, path: str, message: str) -> None:
         self.problems.append(Problem(path, message))

@@ -1,7 +1,6 @@
 """The contract of evaluators: a subject and items in, one score per item out."""
 
 import inspect
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -9,6 +8,9 @@ from typing import Any, ClassVar, Literal
 from evomerge.errors import EvaluationError
 from evomerge.records import Item
 from evomerge.registry import Registry, suggest
+
+ABSURD = 1e100
+"""No metric gives numbers beyond this; sums of such would overflow."""
 
 
 class Evaluator(ABC):
@@ -26,6 +28,7 @@ class Evaluator(ABC):
     fields: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
     subject: Literal["model", "recipe"] = "model"
+    identity: str = ""
 
     def evaluate(self, subject: Any, items: Sequence[Item]) -> list[float]:
         """Score every item, in order.
@@ -52,7 +55,7 @@ class Evaluator(ABC):
                 f"task {name}: the evaluator gave scores that are not numbers",
                 "Return one number per item, in order",
             ) from None
-        wrong = sum(not math.isfinite(number) for number in numbers)
+        wrong = sum(not abs(number) < ABSURD for number in numbers)
         if wrong:
             raise EvaluationError(
                 f"task {name}: {wrong} of {len(numbers)} scores are NaN or infinite",

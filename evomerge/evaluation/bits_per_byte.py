@@ -13,7 +13,8 @@ from evomerge.types import LanguageModel
 class BitsPerByte(Evaluator):
     """-log2 p(text | prompt) divided by the UTF-8 length of the text.
 
-    Items have `text`, and may have a `prompt` it continues.
+    Items have `text`, and may have a `prompt` it continues. Blanks at the prompt's end count as
+    part of the text: that is how the two fall into tokens.
     """
 
     higher_is_better = False
@@ -32,5 +33,6 @@ class BitsPerByte(Evaluator):
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         requests = [(i.fields.get("prompt") or "", i.fields["text"]) for i in items]
         nats = subject.score(requests)
-        lengths = [max(len(text.encode()), 1) for _, text in requests]
+        blanks = [prompt[len(prompt.rstrip()) :] for prompt, _ in requests]  # scored with the text
+        lengths = [len((b + t).encode()) for b, (_, t) in zip(blanks, requests, strict=True)]
         return [-value / math.log(2) / n for value, n in zip(nats, lengths, strict=True)]

@@ -29,7 +29,7 @@ class ExactMatch(Evaluator):
     def __init__(
         self,
         max_new_tokens: int = 32,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         pattern: str | None = None,
         ignore_case: bool = False,
     ) -> None:

@@ -1,9 +1,12 @@
 """Any Python function as the judge: the user's own notion of good."""
 
+import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -36,9 +39,11 @@ class PythonFunction(Evaluator):
         self.subject = subject
         self.higher_is_better = higher_is_better
         self._function = find_function(function)
+        self.identity = _hash_source(self._function)
 
     def _score(self, subject: Any, items: Sequence[Item]) -> Any:
-        scores = self._function(subject, [dict(item.fields) for item in items])
+        with redirect_stdout(sys.stderr):  # what a judge prints must not get between the results
+            scores = self._function(subject, [dict(item.fields) for item in items])
         return scores.tolist() if hasattr(scores, "tolist") else scores  # numpy, torch, pandas
 
 
@@ -59,13 +64,23 @@ def find_function(reference: str) -> Callable[..., Any]:
         )
     except (ImportError, OSError, SyntaxError) as error:
         raise EvaluationError(f"{place} cannot be imported: {error}", "Check the path") from None
-    except Exception as error:  # what a user's file does while it is imported
+    except (Exception, SystemExit) as error:  # what a user's file does while it is imported
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise EvaluationError(f"{place} cannot be imported: {reason}", "Mend the file") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise EvaluationError(f"{place} has no function {name!r}", "Check the name after the colon")
     return function  # type: ignore[no-any-return]  # callable is all that is known of it
+
+
+def _hash_source(function: Callable[..., Any]) -> str:
+    """Hash the file that defines a function; empty where there is none."""
+    try:
+        source = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:
+        return ""
+    readable = source is not None and Path(source).is_file()
+    return hashlib.sha256(Path(str(source)).read_bytes()).hexdigest() if readable else ""
 
 
 def _load_file(path: Path) -> ModuleType:

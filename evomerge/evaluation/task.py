@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +16,8 @@ from evomerge.registry import suggest
 SPLITS = ("search", "validation", "test")
 SHARES = {"search": 0.4, "validation": 0.3, "test": 0.3}
 """How a file without splits is divided."""
+ASKED = ("prompt", "choices", "text")
+"""Fields that make up the question of an item, where it has any of them."""
 ZOO = "zoo:"
 OTHER_NAMES = {"train": None, "valid": "validation", "val": "validation", "dev": "validation"}
 
@@ -37,6 +39,12 @@ class Task:
     items: Mapping[str, tuple[Item, ...]]
     weight: float
     key: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of evaluator and items, split by split (32 hexadecimal digits)."""
+        keys = {split: [item.key for item in items] for split, items in self.items.items()}
+        return hashlib.sha256(json.dumps([self.key, keys]).encode()).hexdigest()[:32]
 
 
 def read_items(
@@ -68,10 +76,10 @@ def read_items(
             elif named is not None:
                 home = _home(named, f"task {task}: line {number} of {path} has")
             else:
-                home = _divide(seed, item.key)
+                home = _divide(seed, question(fields))
             if home:
                 pools[home][item.key] = item
-    _keep_apart(task, pools)
+    keep_apart(f"task {task}", {split: pool.values() for split, pool in pools.items()})
     chosen: dict[str, tuple[Item, ...]] = {}
     for split, pool in pools.items():
         if not pool:
@@ -82,6 +90,30 @@ def read_items(
         order = sorted(pool.values(), key=lambda item: _draw(seed, item.key))
         chosen[split] = tuple(order[: (limits or {}).get(split)])
     return chosen
+
+
+def question(fields: Mapping[str, Any]) -> str:
+    """Return what makes an item the same question, whatever its number or its other notes."""
+    asked = {name: fields[name] for name in ASKED if name in fields}
+    asked = asked or {name: value for name, value in fields.items() if name != "split"}
+    return json.dumps(asked, sort_keys=True)
+
+
+def keep_apart(whose: str, splits: Mapping[str, Iterable[Item]]) -> None:
+    """Check that no question stands in two splits.
+
+    Raises:
+        EvaluationError: naming the splits.
+    """
+    questions = {split: {question(i.fields) for i in items} for split, items in splits.items()}
+    for i, first in enumerate(SPLITS):
+        for second in SPLITS[i + 1 :]:
+            shared = questions[first] & questions[second]
+            if shared:
+                raise EvaluationError(
+                    f"{whose}: {len(shared)} items stand in both {first} and {second}",
+                    "Splits must not share items, or the verdict means nothing",
+                )
 
 
 def zoo_tasks() -> dict[str, Path]:
@@ -139,17 +171,6 @@ def _home(split: Any, place: str) -> str | None:
             f"Splits are {', '.join(SPLITS)} (and train, which is passed over)",
         )
     return name
-
-
-def _keep_apart(task: str, pools: Mapping[str, Mapping[str, Item]]) -> None:
-    for i, first in enumerate(SPLITS):
-        for second in SPLITS[i + 1 :]:
-            shared = pools[first].keys() & pools[second].keys()
-            if shared:
-                raise EvaluationError(
-                    f"task {task}: {len(shared)} items stand in both {first} and {second}",
-                    "Splits must not share items, or the verdict means nothing",
-                )
 
 
 def _key(task: str, fields: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from evomerge.checkpoints.loading import find_device
 from evomerge.config import RunConfig
 from evomerge.engine import Models
 from evomerge.errors import ConfigError, Problem
-from evomerge.evaluation import EVALUATORS, Task, build_evaluator, read_items
+from evomerge.evaluation import EVALUATORS, SPLITS, Task, build_evaluator, keep_apart, read_items
 from evomerge.executors import EXECUTORS, Executor
 from evomerge.genome import ParameterSpace
 from evomerge.recipe.fingerprint import hash_values
@@ -41,7 +41,10 @@ def build_tasks(config: RunConfig) -> tuple[Task, ...]:
     Raises:
         EvaluationError: items or options are unusable.
     """
-    return tuple(_build_task(config, index) for index in range(len(config.tasks)))
+    tasks = tuple(_build_task(config, index) for index in range(len(config.tasks)))
+    everything = {split: [i for task in tasks for i in task.items[split]] for split in SPLITS}
+    keep_apart("the tasks together", everything)
+    return tasks
 
 
 def build_genome(config: RunConfig, models: Models) -> ParameterSpace:
@@ -105,5 +108,5 @@ def _build_task(config: RunConfig, index: int) -> Task:
     items = read_items(settings.name, settings.data, seed=config.seed, limits=limits)
     for split in items.values():
         evaluator.check_items(settings.name, split)
-    key = hash_values([settings.name, settings.evaluator, settings.options])
+    key = hash_values([settings.name, settings.evaluator, settings.options, evaluator.identity])
     return Task(settings.name, evaluator, items, settings.weight, key)

@@ -57,7 +57,10 @@ class Worker:
             return Outcome(candidate.fingerprint, scores, seconds)
         except EvoMergeException as error:
             return Outcome(candidate.fingerprint, seconds=seconds, failure=str(error))
-        except Exception as error:  # a user's evaluator may raise anything; it is a result
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a user's evaluator may raise anything; it is a result
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return Outcome(candidate.fingerprint, seconds=seconds, failure=reason)
 

@@ -1,5 +1,6 @@
 """Before a run starts: find everything that is wrong, and write nothing."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,12 @@ from evomerge.checkpoints.locate import ZOO
 from evomerge.config import RunConfig
 from evomerge.engine import Models, make_plan
 from evomerge.engine.tensor import Workbench, find_nonfinite, nonfinite_error
-from evomerge.errors import StoreError
+from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
 from evomerge.evolve.build import build_genome, build_searcher, build_tasks, needs_models
 from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.genome import ParameterSpace
-from evomerge.store import FILE, open_store
+from evomerge.store import FILE, RunRow, open_store
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,21 @@ def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> P
     trials = [*parent_trials(config.genome), *default_trials(config.genome)]
     plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in trials]
     make_plan(genome.decode(genome.space.middle()), models)
+    _refuse_twins(config, models)
     judges_models = needs_models(config)
     if judges_models and not begun:
         _refuse_nonfinite(models, plans[-1].recipe.models)
     size = sum(shape.bytes for shape in plans[0].shapes)
     return Preparation(models, tasks, genome, judges_models, size)
+
+
+def _refuse_twins(config: RunConfig, models: Models) -> None:
+    folders: dict[Path, str] = {}
+    for name in config.genome.models:
+        other = folders.setdefault(models[name].folder.resolve(), name)
+        if other != name:
+            message = f"{other} and {name} are the same model"
+            raise ConfigError("run file", [Problem("genome.models", message)])
 
 
 def _forget_false_start(folder: Path) -> bool:
@@ -80,24 +91,32 @@ def check_run(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def refuse_changes(known: Any, models: Models, config: RunConfig) -> None:
-    """Check that no model was touched since the run began.
+def refuse_changes(known: RunRow, preparation: Preparation) -> None:
+    """Check that no model, item or judge was touched since the run began.
 
     Args:
-        known: reference -> {fingerprint, stamp}, as recorded when it began.
-        models: open models.
-        config: of the run.
+        known: the run as it was recorded when it began.
+        preparation: the run as it is found now.
 
     Raises:
-        StoreError: naming the model.
+        StoreError: naming what was changed.
     """
-    for name, recorded in known.items():
-        checkpoint = models[name]
-        same = checkpoint.fingerprint == recorded["fingerprint"]
-        if same and not name.startswith(ZOO):
-            same = checkpoint.stamp() == recorded["stamp"]
-        if not same:
-            raise StoreError(
-                f"{name} was changed since the run {config.name!r} began",
-                "Put the old files back, or start a new run with --name",
-            )
+    models = preparation.models
+    changed = [name for name, seen in known.models.items() if not _is_same(models, name, seen)]
+    changed += [
+        f"task {task.name} (its items or its judge)"
+        for task in preparation.tasks
+        if known.tasks.get(task.name, task.fingerprint) != task.fingerprint
+    ]
+    if changed:
+        raise StoreError(
+            f"{changed[0]} was changed since the run {known.name!r} began",
+            "Put the old files back, or start a new run with --name",
+        )
+
+
+def _is_same(models: Models, name: str, seen: Mapping[str, Any]) -> bool:
+    same = models[name].fingerprint == seen["fingerprint"]
+    if "tokenizer" in seen:
+        same = same and models.tokenizer_fingerprint(name) == seen["tokenizer"]
+    return same and (name.startswith(ZOO) or models[name].stamp() == seen["stamp"])

@@ -11,7 +11,6 @@ from typing import Any
 
 from evomerge.checkpoints.writer import check_target
 from evomerge.config import RunConfig, load_config, parse_config
-from evomerge.engine import Models
 from evomerge.errors import EvaluationError, StoreError
 from evomerge.evolve.build import build_executor, build_searcher
 from evomerge.evolve.finish import (
@@ -75,16 +74,16 @@ def evolve(
         EvoMergeException: bad input, found before the search starts; nothing is lost.
         KeyboardInterrupt: on Ctrl-C; `resume` goes on.
     """
-    if isinstance(config, dict):
-        config = parse_config(config)
-    elif not isinstance(config, RunConfig):
-        config = load_config(config)
+    if isinstance(config, RunConfig):
+        config = parse_config(config.model_dump())  # it may have been changed since it was read
+    else:
+        config = parse_config(config) if isinstance(config, dict) else load_config(config)
     folder = Path(runs) / config.name
     preparation = prepare(config, folder)
     if preparation.judges_models:
         check_target(folder / BEST, expected_bytes=preparation.model_bytes, replace=True)
     with open_store(folder, write=True) as store:
-        _create(store, config, preparation.models)
+        _create(store, config, preparation)
         return _carry_on(store, config, preparation, progress, tell_forecast)
 
 
@@ -117,7 +116,7 @@ def resume(
         verdict = read_verdict(known.verdict)
         return RunResult(folder, best, verdict, known.wall_seconds, known.cpu_seconds)
     preparation = prepare(config, folder, begun=True)
-    refuse_changes(known.models, preparation.models, config)
+    refuse_changes(known, preparation)
     with open_store(folder, write=True) as store:
         return _carry_on(store, config, preparation, progress, tell_forecast)
 
@@ -130,10 +129,19 @@ def find_run(name: str | Path, runs: str | Path) -> Path:
     raise StoreError(f"there is no run {str(name)!r} in {runs}", "See `evomerge runs`")
 
 
-def _create(store: RunStore, config: RunConfig, models: Models) -> None:
+def _create(store: RunStore, config: RunConfig, preparation: Preparation) -> None:
+    if store.run() is not None:
+        raise StoreError(
+            f"another process has begun the run {config.name!r}", "See `evomerge runs`"
+        )
+    models = preparation.models
     names = dict.fromkeys([*config.genome.models, config.genome.base_model])
     known = {
-        name: {"fingerprint": models[name].fingerprint, "stamp": models[name].stamp()}
+        name: {
+            "fingerprint": models[name].fingerprint,
+            "stamp": models[name].stamp(),
+            "tokenizer": models.tokenizer_fingerprint(name),
+        }
         for name in names
         if name
     }
@@ -143,7 +151,15 @@ def _create(store: RunStore, config: RunConfig, models: Models) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(f"{store.folder} cannot be written: {reason}", "Check the disk") from error
-    store.create(config.name, config=document, seed=config.seed, models=known, versions=_versions())
+    tasks = {task.name: task.fingerprint for task in preparation.tasks}
+    store.create(
+        config.name,
+        config=document,
+        seed=config.seed,
+        models=known,
+        versions=_versions(),
+        tasks=tasks,
+    )
 
 
 def _versions() -> dict[str, str]:

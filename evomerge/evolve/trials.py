@@ -72,22 +72,22 @@ class Trials:
         """
         rows = self._ask(stage, round_, trials)
         recipes = {row.fingerprint: trial.recipe for row, trial in zip(rows, trials, strict=True)}
+        open_rows = [row for row in rows if _is_open(row)]
         for row in rows:
-            if row.state != "asked":
+            if row not in open_rows:
                 self._note(stage, row.objective, 1)
-        pending = {row.fingerprint for row in rows if row.state == "asked"}
         jobs = []
-        for mark in dict.fromkeys(row.fingerprint for row in rows if row.fingerprint in pending):
+        for mark in dict.fromkeys(row.fingerprint for row in open_rows):
             if self._missing(mark, split):
                 number = next(row.number for row in rows if row.fingerprint == mark)
                 places = {t.name: tuple(range(len(t.items[split]))) for t in self.tasks}
                 candidate = Candidate(mark, recipes[mark])
                 jobs.append(Job(number, (candidate,), places, split, seed=self.seed))
             else:
-                self._record(Outcome(mark), rows, split)
+                self._record(Outcome(mark), open_rows, split)
         for result in self.executor.run(jobs):
             for outcome in result.outcomes:
-                self._record(outcome, rows, split)
+                self._record(outcome, open_rows, split)
         return [
             self._result(row, trial, split)
             for row, trial in zip(self.store.candidates(stage, round_), trials, strict=True)
@@ -138,9 +138,7 @@ class Trials:
         return any(len(scores[task.name]) < len(task.items[split]) for task in self.tasks)
 
     def _record(self, outcome: Outcome, rows: Sequence[CandidateRow], split: str) -> None:
-        mine = [
-            row for row in rows if row.fingerprint == outcome.fingerprint and row.state == "asked"
-        ]
+        mine = [row for row in rows if row.fingerprint == outcome.fingerprint]
         keys = {task.name: task.key for task in self.tasks}
         objective, count = None, 0
         if not outcome.failure:
@@ -183,6 +181,15 @@ class Trials:
         }
         genome = trial.genome
         return Evaluated(genome, (objective,), signed, row.items, row.error)  # type: ignore[arg-type]  # parents and defaults have no genome; no searcher is told of them
+
+
+def _is_open(row: CandidateRow) -> bool:
+    """Tell whether a candidate is (still) to be evaluated.
+
+    What failed in the search stays failed, else a resumed search would differ; what failed
+    outside it is tried again by the next sitting.
+    """
+    return row.state == "asked" or (row.state == "failed" and row.stage != "search")
 
 
 def direction(task: Task) -> float:

@@ -54,7 +54,7 @@ class Line:
     def beaten(self) -> bool:
         """Tell whether the winner is better, and not by chance."""
         if self.failure:
-            return True
+            return False
         assert self.difference is not None
         assert self.p_value is not None
         return self.difference > 0 and self.wins > self.losses and self.p_value < LEVEL
@@ -111,7 +111,8 @@ def reach_verdict(
         search_score: the winner's objective on the search items.
         validation_score: and on the validation items.
     """
-    plain = [_line(tasks, *entry) for entry in entries]
+    binary = {task.name: _is_binary(task, entries) for task in tasks}
+    plain = [_line(tasks, binary, *entry) for entry in entries]
     winner_scores = entries[0][2]
     assert not isinstance(winner_scores, str), "the winner was evaluated on validation items"
     tests = [
@@ -129,22 +130,41 @@ def reach_verdict(
     return Verdict(sentence, better, tuple(lines), items, search_score, validation_score)
 
 
-def _line(tasks: Sequence[Task], label: str, kind: str, scores: Scores | str) -> Line:
+def _is_binary(task: Task, entries: Sequence[tuple[str, str, Scores | str]]) -> bool:
+    """Tell whether a task's items are right or wrong, by the scores of all models together."""
+    found = [scores[task.name] for _, _, scores in entries if not isinstance(scores, str)]
+    plain = all(score in (0.0, 1.0) for scores in found for score in scores.values())
+    return plain and task.evaluator.higher_is_better
+
+
+def _line(
+    tasks: Sequence[Task],
+    binary: Mapping[str, bool],
+    label: str,
+    kind: str,
+    scores: Scores | str,
+) -> Line:
     if isinstance(scores, str):
         return Line(label, kind, None, {}, failure=scores)
-    means = {task.name: _estimate(list(scores[task.name].values())) for task in tasks}
+    means = {
+        task.name: _estimate(list(scores[task.name].values()), binary=binary[task.name])
+        for task in tasks
+    }
     values, weights = [], []
     for task in tasks:
         found = scores[task.name].values()
         values += [direction(task) * value for value in found]
         weights += [task.weight / len(found)] * len(found)
-    return Line(label, kind, _estimate(values, weights), means)
+    overall = _estimate(values, weights, binary=all(binary.values()))
+    return Line(label, kind, overall, means)
 
 
-def _estimate(values: Sequence[float], weights: Sequence[float] | None = None) -> Estimate:
+def _estimate(
+    values: Sequence[float], weights: Sequence[float] | None = None, *, binary: bool
+) -> Estimate:
     share = weights or [1.0] * len(values)
     mean = math.fsum(v * w for v, w in zip(values, share, strict=True)) / math.fsum(share)
-    return Estimate(mean, *mean_interval(values, weights))
+    return Estimate(mean, *mean_interval(values, weights, binary=binary))
 
 
 def _compare(tasks: Sequence[Task], winner: Scores, other: Scores) -> Any:
@@ -171,6 +191,8 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
     measured = f"on {items} untouched test items: {_show(winner.overall)}"
     if not rivals:
         return f"The merge scores {measured}; there was nothing to compare it with."
+    failed = [line.label for line in lines[1:] if line.failure]
+    unmeasured = f" Could not be evaluated: {', '.join(failed)}." if failed else ""
     strongest = max(rivals, key=lambda line: line.overall.mean if line.overall else -math.inf)
     assert strongest.overall is not None
     against = f"against {_show(strongest.overall)} of the strongest of them, {strongest.label}"
@@ -184,7 +206,7 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
     close = [line for line in rivals if not line.beaten and (line.difference or 0.0) > 0]
     reasons = f" It is no better than {_list(level)}." if level else ""
     reasons += f" Its lead may be chance over {_list(close)}." if close else ""
-    return f"The merge did NOT beat everything {measured} {against}.{reasons}"
+    return f"The merge did NOT beat everything {measured} {against}.{reasons}{unmeasured}"
 
 
 def _list(lines: Sequence[Line]) -> str:

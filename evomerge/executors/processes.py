@@ -26,6 +26,7 @@ TRIES = 2
 PATIENCE = 5.0
 """Seconds a worker gets to leave before it is killed."""
 
+STDERR = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -84,6 +85,7 @@ class ProcessExecutor(Executor):
                 env={**os.environ, **threads, "PYTHONPATH": paths},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=STDERR,  # what a judge prints must not get between the results
                 start_new_session=True,  # Ctrl-C is the parent's to handle
             )
             ours.send((self.target, self.setup))

@@ -45,8 +45,8 @@ class CMA(Searcher):
         super().__init__(dimension, seed=seed)
         if population is not None and (not isinstance(population, int) or population < 4):
             raise ValueError("cma needs a population of at least 4")
-        if not 0.0 <= mean <= 1.0 or not sigma > 0.0:
-            raise ValueError("cma needs a mean in [0, 1] and a positive sigma")
+        if not 0.0 <= mean <= 1.0 or not 0.0 < sigma <= 10.0:
+            raise ValueError("cma needs a mean in [0, 1] and a sigma in (0, 10]")
         width = max(dimension, 2)  # the package needs two; a lone gene gets an idle companion
         self._algorithm = cmaes.CMA(
             mean=np.full(width, float(mean)),

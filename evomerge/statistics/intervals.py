@@ -51,7 +51,9 @@ def bootstrap_interval(
     return (float(low), float(high))
 
 
-def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
+def mean_interval(
+    values: ArrayLike, weights: ArrayLike | None = None, *, binary: bool | None = None
+) -> tuple[float, float]:
     """Interval of a (weighted) mean, by what the scores look like.
 
     Right/wrong items get Wilson's interval with Kish's effective number of items
@@ -60,6 +62,7 @@ def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[
     Args:
         values: item scores, shape (items,).
         weights: non-negative item weights, shape (items,); equal when absent.
+        binary: whether items are right or wrong; read off these scores when absent.
 
     Returns:
         (low, high); (NaN, NaN) when there is nothing to average.
@@ -68,7 +71,7 @@ def mean_interval(values: ArrayLike, weights: ArrayLike | None = None) -> tuple[
     share = np.ones_like(scores) if weights is None else np.asarray(weights, float)
     if not share.any() or not np.isfinite(scores).all():
         return (math.nan, math.nan)
-    if np.isin(scores, (0.0, 1.0)).all():
+    if np.isin(scores, (0.0, 1.0)).all() if binary is None else binary:
         effective = float(share.sum() ** 2 / (share**2).sum())
         return wilson_interval(float((scores * share).sum() / share.sum()), effective)
     return bootstrap_interval(scores, share)

@@ -67,14 +67,23 @@ class RunStore:
 
     def create(
         self, name: str, *, config: Mapping[str, Any], seed: int,
-        models: Mapping[str, Any], versions: Mapping[str, str],
+        models: Mapping[str, Any], versions: Mapping[str, str], tasks: Mapping[str, str],
     ) -> None:  # fmt: skip
         """Record a new run."""
-        row = (name, _text(config), seed, _text(models), _text(versions), "running", time.time())
+        row = (
+            name,
+            _text(config),
+            seed,
+            _text(models),
+            _text(versions),
+            "running",
+            time.time(),
+            _text(tasks),
+        )
         with self._transaction() as write:
             write(
-                "INSERT INTO run (id, name, config, seed, models, versions, state, created)"
-                " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO run (id, name, config, seed, models, versions, state, created, tasks)"
+                " VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
                 row,
             )
 

@@ -108,3 +108,9 @@ def m002_effort(connection: sqlite3.Connection) -> None:
     """Wall and CPU seconds over all sittings of a run."""
     connection.execute("ALTER TABLE run ADD COLUMN wall_seconds REAL NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE run ADD COLUMN cpu_seconds REAL NOT NULL DEFAULT 0")
+
+
+@step
+def m003_tasks(connection: sqlite3.Connection) -> None:
+    """What every task looked like when the run began: its evaluator and its items."""
+    connection.execute("ALTER TABLE run ADD COLUMN tasks TEXT NOT NULL DEFAULT '{}'")

@@ -23,6 +23,7 @@ class RunRow:
         verdict: the verdict as plain values, or None.
         wall_seconds: over all sittings.
         cpu_seconds: over all sittings and processes.
+        tasks: name -> fingerprint of evaluator and items.
     """
 
     name: str
@@ -36,6 +37,7 @@ class RunRow:
     verdict: Mapping[str, Any] | None
     wall_seconds: float
     cpu_seconds: float
+    tasks: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,14 @@ def read_run(connection: sqlite3.Connection) -> RunRow | None:
     """Return the run, or None in an empty store."""
     row = connection.execute(
         "SELECT name, config, seed, models, versions, state, created, finished, verdict,"
-        " wall_seconds, cpu_seconds FROM run"
+        " wall_seconds, cpu_seconds, tasks FROM run"
     ).fetchone()
     if row is None:
         return None
-    name, config, seed, models, versions, state, created, finished, verdict, wall, cpu = row
+    name, config, seed, models, versions, state, created, finished, verdict, wall, cpu, tasks = row
     return RunRow(
         name, json.loads(config), seed, json.loads(models), json.loads(versions), state, created,
-        finished, json.loads(verdict) if verdict else None, wall, cpu,
+        finished, json.loads(verdict) if verdict else None, wall, cpu, json.loads(tasks),
     )  # fmt: skip
 
 

@@ -277,7 +277,9 @@ class TestRunFile:
         write_run(search={"algorithm": "cma", "evaluations": 3, **options})
         answer = evomerge("evolve", "first.yml")
         assert answer.code == 2
-        assert "\n  - search: " in answer.error
+        (option,) = options
+        assert f"\n  - search.{option}: input should" in answer.error or option == "sigma"
+        assert "\n  - search" in answer.error
 
 
 class TestDisk:

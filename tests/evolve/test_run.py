@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from evomerge.errors import EvaluationError, StoreError
+from evomerge.evaluation import SPLITS, read_items
 from evomerge.evolve import evolve, resume
 from evomerge.evolve.forecast import Forecast, make_forecast
 from evomerge.store import CandidateRow, open_store
@@ -248,3 +249,60 @@ def test_forecast_extrapolates_from_the_quicker_half_of_the_probes() -> None:
     assert forecast.memory == 100
     # 10 candidates at 4 s, then 2 finalists and 4 models that have no items: 1 s of merging each
     assert forecast.seconds == (10 * 4.0 + 2 * 1.0 + 4 * 1.0) / 2
+
+
+def test_edited_items_and_judges_are_noticed_on_resume(tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text(
+        "def score(recipe, items):\n    return [1.0 for _ in items]\n"
+    )
+    rows = [{"split": s, "prompt": f"{s} {k}"} for s in SPLITS for k in range(4)]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    document = {
+        "name": "edited",
+        "genome": {
+            "models": ["zoo:sort", "zoo:reverse"],
+            "base_model": "zoo:base",
+            "merge_method": "task_arithmetic",
+        },
+        "tasks": [
+            {
+                "name": "judged",
+                "evaluator": "python_function",
+                "data": str(tmp_path / "items.jsonl"),
+                "function": f"{tmp_path / 'judge.py'}:score",
+                "subject": "recipe",
+            }
+        ],
+        "search": {"algorithm": "random", "evaluations": 3, "population": 3},
+        "executor": {"name": "local"},
+    }
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evolve(document, runs=tmp_path / "runs", tell_forecast=stop)
+    kept = (tmp_path / "judge.py").read_text()
+    (tmp_path / "judge.py").write_text(kept.replace("1.0", "2.0"))
+    with pytest.raises(StoreError, match=r"task judged \(its items or its judge\) was changed"):
+        resume("edited", runs=tmp_path / "runs")
+    (tmp_path / "judge.py").write_text(kept)
+    rows[0]["split"], rows[-1]["split"] = rows[-1]["split"], rows[0]["split"]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(StoreError, match=r"task judged \(its items or its judge\) was changed"):
+        resume("edited", runs=tmp_path / "runs")
+    rows[0]["split"], rows[-1]["split"] = rows[-1]["split"], rows[0]["split"]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert resume("edited", runs=tmp_path / "runs").verdict.lines[0].overall is not None
+
+
+def test_one_question_never_stands_in_two_splits_whatever_the_task(tmp_path: Path) -> None:
+    rows = [{"id": k, "prompt": f"question {k % 40}", "target": "x"} for k in range(400)]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = [read_items(name, str(tmp_path / "items.jsonl")) for name in ("one", "other")]
+    asked = [
+        {split: {item.fields["prompt"] for item in items} for split, items in splits.items()}
+        for splits in found
+    ]
+    assert asked[0] == asked[1]
+    assert not asked[0]["search"] & asked[1]["test"]

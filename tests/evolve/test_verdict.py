@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from evomerge.evaluation import Evaluator, Task
-from evomerge.evolve.verdict import Scores, Verdict, reach_verdict, read_verdict
+from evomerge.evolve.verdict import Estimate, Scores, Verdict, reach_verdict, read_verdict
 from evomerge.records import Item
 
 
@@ -79,14 +79,24 @@ def test_exact_tie_is_not_a_win() -> None:
     assert "It is no better than the parent mum (+0.000, p = 1.000)." in verdict.sentence
 
 
-def test_default_that_failed_is_shown_and_does_not_count() -> None:
+def test_who_could_not_be_measured_was_not_beaten() -> None:
     verdict = judge(
         WINNER, ("mum", "parent", scores(a=right(60))), ("ties", "default", "it raised")
     )
-    assert verdict.better
+    assert not verdict.better
     failed = verdict.lines[2]
-    assert (failed.overall, failed.failure, failed.beaten) == (None, "it raised", True)
+    assert (failed.overall, failed.failure, failed.beaten) == (None, "it raised", False)
     assert "mum" in verdict.sentence
+    assert verdict.sentence.endswith("Could not be evaluated: ties.")
+
+
+def test_right_or_wrong_is_decided_by_all_models_together() -> None:
+    silent = ("mum", "parent", scores(a=[0.0] * 60))
+    verdict = judge(("candidate 7", "winner", scores(a=[0.5, 0.25] * 30)), silent)
+    assert verdict.lines[1].overall == Estimate(0.0, 0.0, 0.0)  # scores, not a proportion
+    verdict = judge(("candidate 7", "winner", scores(a=[1.0, 0.0] * 30)), silent)
+    assert verdict.lines[1].overall is not None
+    assert verdict.lines[1].overall.high > 0.05
 
 
 def test_merge_without_rivals_claims_no_victory() -> None:

@@ -190,8 +190,8 @@ def test_duplicates_are_counted() -> None:
     [
         ("cma", {"population": 3}, "cma needs a population of at least 4"),
         ("cma", {"population": 4.5}, "cma needs a population of at least 4"),
-        ("cma", {"mean": 1.5}, r"cma needs a mean in \[0, 1\] and a positive sigma"),
-        ("cma", {"sigma": 0.0}, r"cma needs a mean in \[0, 1\] and a positive sigma"),
+        ("cma", {"mean": 1.5}, r"cma needs a mean in \[0, 1\] and a sigma in \(0, 10\]"),
+        ("cma", {"sigma": 0.0}, r"cma needs a mean in \[0, 1\] and a sigma in \(0, 10\]"),
         ("random", {"population": 0}, "random needs a population of at least 1"),
     ],
 )

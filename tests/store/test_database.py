@@ -40,7 +40,14 @@ def row(number: int, **changes: Any) -> CandidateRow:
 
 def begin(folder: Path) -> None:
     with open_store(folder, write=True) as store:
-        store.create("run", config={"seed": 1}, seed=1, models={"a": {}}, versions={"torch": "2"})
+        store.create(
+            "run",
+            config={"seed": 1},
+            seed=1,
+            models={"a": {}},
+            versions={"torch": "2"},
+            tasks={"t": "f"},
+        )
 
 
 def test_run_and_candidates_come_back_as_they_were(tmp_path: Path) -> None:
