@@ -232,7 +232,7 @@ def _build(shape: RecipeDocument, findings: Findings) -> Recipe | None:
         parameters=_parameters(shape.parameters, "parameters", findings),
         dtype=DTYPES.get(shape.dtype or "auto", shape.dtype),
         out_dtype=DTYPES.get(shape.out_dtype or "auto", shape.out_dtype),
-        tokenizer_source=shape.tokenizer_source,
+        tokenizer_source=_tokenizer_source(shape, findings),
         chat_template=shape.chat_template,
     )
 
@@ -267,6 +267,15 @@ def _name(model: str | ModelName | None, path: str, findings: Findings) -> str |
             else model.model.path
         )
     return model.model
+
+
+def _tokenizer_source(shape: RecipeDocument, findings: Findings) -> str | None:
+    if shape.tokenizer is None:
+        return shape.tokenizer_source
+    _note_keys(shape.tokenizer, findings, "tokenizer")
+    if shape.tokenizer_source is not None:
+        findings.wrong("tokenizer", "give either `tokenizer:` or `tokenizer_source:`, not both")
+    return shape.tokenizer.source
 
 
 def _note_keys(shape: BaseModel, findings: Findings, path: str) -> None:

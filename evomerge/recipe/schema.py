@@ -54,6 +54,14 @@ class SliceDocument(Document):
     residual_weight: float | None = None
 
 
+class TokenizerDocument(Document):
+    """mergekit's long form of `tokenizer_source`."""
+
+    source: str | None = None
+    tokens: dict[str, Any] | None = None
+    pad_to_multiple_of: int | None = None
+
+
 class RecipeDocument(Document):
     """A whole recipe."""
 
@@ -66,7 +74,7 @@ class RecipeDocument(Document):
     dtype: DType | None = None
     out_dtype: DType | None = None
     tokenizer_source: str | None = None
-    tokenizer: dict[str, Any] | None = None
+    tokenizer: TokenizerDocument | None = None
     chat_template: str | None = None
     name: str | None = None
     allow_negative_weights: bool | None = None
@@ -84,7 +92,8 @@ WITHOUT_EFFECT = {
 
 NOT_YET = {
     "modules": "merging several modules of one model is not supported yet; list `models:` instead",
-    "tokenizer": "building a tokenizer is not supported yet; use `tokenizer_source:`",
+    "tokens": "choosing single tokens' sources is not supported yet; leave it out",
+    "pad_to_multiple_of": "padding the vocabulary is not supported yet; leave it out",
     "lora": "adapters are not supported yet; apply them to their base first",
 }
 """Keys whose meaning would be lost if they were passed over."""

@@ -90,8 +90,8 @@ out_dtype: bloat16
         ),
         ({"parameters": {1: 2}}, "parameters[1]: input should be a valid string"),
         (
-            {"tokenizer": {"source": "union"}},
-            "tokenizer: building a tokenizer is not supported yet; use `tokenizer_source:`",
+            {"tokenizer": {"source": "base", "pad_to_multiple_of": 8}},
+            "tokenizer.pad_to_multiple_of: padding the vocabulary is not supported yet; ",
         ),
         ({"modules": {}}, "modules: merging several modules of one model is not supported yet; "),
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'float16', 'bfloat16', 'float64', "),
@@ -332,3 +332,16 @@ def complain(document: Any, lenient: bool) -> list[str]:
     except RecipeError as error:
         return [problem.message and str(problem) for problem in error.problems] or [""]
     return []
+
+
+def test_the_long_form_of_tokenizer_source_is_read() -> None:
+    document = {
+        "merge_method": "linear",
+        "models": [{"model": "a", "parameters": {"weight": 1}}],
+        "tokenizer": {"source": "union"},
+    }
+    recipe, warnings = parse_recipe(document)
+    assert recipe.tokenizer_source == "union"
+    assert not warnings
+    with pytest.raises(RecipeError, match="either `tokenizer:` or `tokenizer_source:`, not both"):
+        parse_recipe({**document, "tokenizer_source": "base"})
