@@ -16,7 +16,7 @@ class Judge(Evaluator):
         self.higher_is_better = higher_is_better
 
     def _score(self, subject: object, items: Sequence[Item]) -> Sequence[float]:
-        raise NotImplementedError
+        raise NotImplementedError("a verdict reads stored scores; it never scores")
 
 
 def task(name: str, items: int, *, weight: float = 1.0, higher: bool = True) -> Task:
