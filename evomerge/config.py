@@ -19,8 +19,8 @@ from evomerge.errors import ConfigError, EvoMergeException, Problem, UnknownName
 from evomerge.evaluation import EVALUATORS
 from evomerge.executors import EXECUTORS
 from evomerge.methods import METHODS
-from evomerge.recipe.load import Findings, read_shape
 from evomerge.recipe.schema import Document
+from evomerge.recipe.shape import Findings, read_shape
 from evomerge.recipe.yaml_document import read_yaml
 from evomerge.registry import Registry, suggest
 from evomerge.search import SEARCHERS

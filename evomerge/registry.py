@@ -20,10 +20,17 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+def closest(name: str, known: list[str]) -> str | None:
+    """Return the known name that is most like `name`, whatever its case; None if none is."""
+    spelled = {entry.lower(): entry for entry in known}
+    found = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    return spelled[found[0]] if found else None
+
+
 def suggest(name: str, known: list[str]) -> str:
     """Return ' (did you mean X?)' for the closest known name, or an empty string."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = closest(name, known)
+    return f" (did you mean {close!r}?)" if close else ""
 
 
 class Registry(Generic[T]):

@@ -1,32 +1,46 @@
 """Which tensors of a model are layers: read off the tensors' names, for any architecture.
 
 `model.layers.3.mlp.up_proj.weight` is part `mlp.up_proj.weight` of layer 3 of the stack
-`model.layers.`. The stack whose length config.json states (else the one with most tensors) is
-the one that recipes slice; every other tensor stands before it or after it.
+`model.layers.`. Stacks whose length config.json states (else the one with most tensors) are the
+model's modules: one in a language model, encoder and decoder in T5, text decoder and vision tower
+in a model that sees. Every other tensor belongs to one of them and stands before or after its
+layers.
 """
 
-import json
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-NUMBERED = re.compile(r"^(?P<stack>.*?(?:^|\.))(?P<layer>\d+)\.(?P<part>.+)$")
+from evomerge.checkpoints.spelling import (
+    find_spelling,
+    find_tensor,
+    is_head,
+    is_optional,
+    is_tied,
+    read_names,
+)
 
+NUMBER = re.compile(r"(?:^|\.)(\d+)\.")
+SENSES = ("vision", "audio")
+Path = tuple[str, ...]
 
-@cache
-def _names() -> dict[str, list[str]]:
-    text = (files("evomerge") / "checkpoints" / "data" / "names.json").read_text(encoding="utf-8")
-    table: dict[str, list[str]] = json.loads(text)
-    return table
+__all__ = [
+    "Layout",
+    "find_spelling",
+    "find_tensor",
+    "is_head",
+    "is_optional",
+    "is_tied",
+    "read_layout",
+    "read_modules",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The parts of a model.
+    """The parts of a module, which is a model or one of the stacks in it.
 
     Attributes:
         stack: prefix of the layer stack, 'model.layers.'; empty when there is none.
@@ -34,7 +48,11 @@ class Layout:
         parts: names within a layer, sorted.
         before: tensors that do their work before the layers: embeddings.
         after: tensors that do it after: final norm and head.
-        layer_key: the config key that holds the number of layers, or None.
+        layer_key: where config.json holds the number of layers, `('num_hidden_layers',)` or
+            `('text_config', 'num_hidden_layers')`; None where it does not.
+        module: what recipes call it: 'default' in a model with one stack, else 'encoder',
+            'decoder', 'shared', 'text_decoder', 'vision_tower', 'multi_modal_projector', or the
+            prefix of its stack.
     """
 
     stack: str
@@ -42,7 +60,8 @@ class Layout:
     parts: tuple[str, ...]
     before: tuple[str, ...]
     after: tuple[str, ...]
-    layer_key: str | None
+    layer_key: tuple[str, ...] | None
+    module: str = "default"
 
     def locate(self, name: str) -> tuple[int, str] | None:
         """Return (layer, part) of a tensor in the stack, None for any other."""
@@ -57,39 +76,150 @@ class Layout:
 
 
 def read_layout(config: Mapping[str, Any], tensors: Iterable[str]) -> Layout:
-    """Infer the layout from the configuration and the tensors' names."""
+    """Infer the layout of a model's main module: text before others, decoder before encoder."""
+    return read_modules(config, tensors)[0]
+
+
+def read_modules(config: Mapping[str, Any], tensors: Iterable[str]) -> tuple[Layout, ...]:
+    """Infer the modules of a model from its configuration and its tensors' names.
+
+    Args:
+        config: the contents of config.json.
+        tensors: names of all tensors.
+
+    Returns:
+        At least one module, the main one first; every tensor is in exactly one.
+    """
     names = sorted(tensors)
-    stacks: dict[str, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    stacks = _choose_stacks(_find_stacks(names), config)
+    if len(stacks) < 2:
+        stack, key = next(iter(stacks.items()), ("", None))
+        return (_lay_out("default", stack, key, names),)
+    homes = _Homes(stacks)
+    members: dict[str, list[str]] = {title: [] for title in homes.titles.values()}
     for name in names:
-        if match := NUMBERED.match(name):
-            stacks[match["stack"]][int(match["layer"])].append(match["part"])
-    layer_key, stated = _stated_layers(config)
-    stack = max(
-        stacks,
-        key=lambda s: (len(stacks[s]) == stated, sum(map(len, stacks[s].values()))),
-        default="",
+        members.setdefault(homes.find(name), []).append(name)
+    by_title = {homes.titles[stack]: (stack, key) for stack, key in stacks.items()}
+    layouts = (
+        _lay_out(title, *by_title.get(title, ("", None)), members[title]) for title in members
     )
-    layers = stacks.get(stack, {})
-    rest = [n for n in names if not (stack and n.startswith(stack) and NUMBERED.match(n))]
-    before = tuple(n for n in rest if any(word in n for word in _names()["embeddings"]))
-    return Layout(
-        stack=stack,
-        layers=max(layers, default=-1) + 1,
-        parts=tuple(sorted({part for parts in layers.values() for part in parts})),
+    return tuple(sorted(layouts, key=_rank, reverse=True))
+
+
+def _find_stacks(names: Sequence[str]) -> dict[str, Counter[int]]:
+    """Return every numbered prefix, at any depth, with the number of tensors of each layer."""
+    stacks: dict[str, Counter[int]] = defaultdict(Counter)
+    for name in names:
+        for match in NUMBER.finditer(name):
+            stacks[name[: match.start(1)]][int(match[1])] += 1
+    return stacks
+
+
+def _choose_stacks(
+    found: Mapping[str, Counter[int]], config: Mapping[str, Any]
+) -> dict[str, Path | None]:
+    """Return the stacks that are modules, with the keys that state their lengths.
+
+    A stack within another (experts, T5's sublayers) is part of its layers, unless config.json
+    states the length of the inner one alone.
+    """
+    stated, chosen = dict(_stated_layers(config)), dict[str, Path | None]()
+    largest_first = sorted(found, key=lambda s: (-found[s].total(), len(s)))
+    for stack in largest_first:
+        keys = [key for key in _keys_for(stack, stated) if key not in chosen.values()]
+        fitting = [key for key in keys if set(found[stack]) == set(range(stated[key]))]
+        if fitting and not _overlaps(stack, chosen):
+            chosen[stack] = fitting[0]
+    if not any(_role(stack) not in SENSES for stack in chosen):
+        free = (s for s in largest_first if not _overlaps(s, chosen) and _role(s) not in SENSES)
+        for stack in [*free, *(() if chosen else largest_first)][:1]:
+            chosen[stack] = next(iter(_keys_for(stack, stated)), None)
+    return dict(sorted(chosen.items()))
+
+
+def _overlaps(stack: str, others: Iterable[str]) -> bool:
+    return any(stack.startswith(other) or other.startswith(stack) for other in others)
+
+
+def _stated_layers(config: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, int]]:
+    for key in read_names()["layer_counts"]:
+        if type(config.get(key)) is int:
+            yield (*path, key), config[key]
+    for key, part in config.items():
+        if isinstance(part, Mapping) and (key.endswith("_config") or key in ("encoder", "decoder")):
+            yield from _stated_layers(part, (*path, key))
+
+
+def _keys_for(stack: str, keys: Iterable[Path]) -> list[Path]:
+    """Return the keys that speak of a stack of this role, else those that speak of any."""
+    alike = [key for key in keys if _role(".".join(key)) == _role(stack)]
+    return alike or [key for key in keys if not _role(".".join(key))]
+
+
+def _role(name: str) -> str:
+    """Return 'vision', 'audio', 'decoder', 'encoder', or '' of a prefix or a key."""
+    roles: dict[str, list[str]] = read_names()["roles"]
+    return next((role for role, words in roles.items() if any(w in name for w in words)), "")
+
+
+class _Homes:
+    """Knows which module a tensor belongs to, in a model of several stacks."""
+
+    def __init__(self, stacks: Collection[str]) -> None:
+        self.roots = {_root(stack, stacks): stack for stack in stacks}
+        self.senses = any(_role(stack) in SENSES for stack in stacks)
+        self.main = max(stacks, key=lambda s: (_role(s) not in SENSES, _role(s) == "decoder"))
+        titles = {stack: self._title(root, stack) for root, stack in self.roots.items()}
+        taken = Counter(titles.values())
+        self.titles = {
+            stack: titles[stack] if taken[titles[stack]] == 1 else root.rstrip(".")
+            for root, stack in self.roots.items()
+        }
+
+    def find(self, name: str) -> str:
+        """Return the title of a tensor's module."""
+        if any(name.startswith(stack) for stack in self.titles) or not (
+            self.senses and any(word in name for word in read_names()["connectors"])
+        ):
+            fitting = [root for root in self.roots if name.startswith(root)]
+            if fitting:
+                return self.titles[self.roots[max(fitting, key=len)]]
+            paired = {"encoder", "decoder"} <= set(self.titles.values())
+            return "shared" if paired else self.titles[self.main]
+        return "multi_modal_projector"
+
+    def _title(self, root: str, stack: str) -> str:
+        role = _role(stack)
+        if role in SENSES:
+            named = [word for word in root.split(".") if role in word]
+            return named[0] if named else f"{role}_tower"
+        return "text_decoder" if self.senses else role or root.rstrip(".")
+
+
+def _root(stack: str, others: Iterable[str]) -> str:
+    """Return the shortest prefix of a stack that no other stack shares."""
+    words = stack.split(".")
+    prefixes = (".".join(words[: count + 1]) + "." for count in range(len(words) - 1))
+    alone = (p for p in prefixes if not any(o.startswith(p) for o in others if o != stack))
+    return next(alone, stack)
+
+
+def _lay_out(module: str, stack: str, key: Path | None, names: Sequence[str]) -> Layout:
+    bare = Layout(stack, 0, (), (), (), key, module)
+    places = {name: bare.locate(name) for name in names}
+    inside = [place for place in places.values() if place]
+    rest = [name for name, place in places.items() if not place]
+    words = read_names()["embeddings"]
+    before = tuple(n for n in rest if any(word in n for word in words) and not is_head(n))
+    return replace(
+        bare,
+        layers=max((layer for layer, _ in inside), default=-1) + 1,
+        parts=tuple(sorted({part for _, part in inside})),
         before=before,
-        after=tuple(n for n in rest if n not in before),
-        layer_key=layer_key,
+        after=tuple(name for name in rest if name not in before),
     )
 
 
-def is_head(name: str) -> bool:
-    """Tell whether a tensor is a language-model head of its own (untied)."""
-    return any(word in name for word in _names()["heads"])
-
-
-def _stated_layers(config: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    for scope in (config, config.get("text_config") or {}):
-        for key in _names()["layer_counts"]:
-            if isinstance(scope.get(key), int):
-                return key, scope[key]
-    return None, None
+def _rank(layout: Layout) -> tuple[bool, bool, bool, int]:
+    role, size = _role(layout.stack), layout.layers * len(layout.parts)
+    return bool(layout.stack), role not in SENSES, role == "decoder", size

@@ -19,6 +19,25 @@ def find_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def choose_device(asked: str) -> str:
+    """Return the device that a user asks for; 'auto' is the best one here.
+
+    Raises:
+        CheckpointError: this machine has no such device.
+    """
+    import torch
+
+    if asked == "auto":
+        return find_device()
+    kind = asked.partition(":")[0]
+    usable = {"cpu": True, "cuda": torch.cuda.is_available()}
+    if not usable.get(kind, False):
+        raise CheckpointError(
+            f"this machine cannot compute on {asked!r}", "Choose --device cpu, or auto"
+        )
+    return asked
+
+
 def find_arithmetic(dtype: str, device: str) -> str:
     """Return the dtype in which a model of `dtype` runs fastest here.
 

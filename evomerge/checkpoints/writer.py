@@ -10,7 +10,9 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
@@ -23,6 +25,9 @@ from evomerge.errors import OutputError
 HEADER_ALIGNMENT = 8
 RESERVE = 1 << 20
 """Bytes for config, tokenizer and card that the free-space check adds."""
+
+SYNC_BYTES = 256_000_000
+"""So much is written before the disk is asked, in the background, to take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,32 +108,68 @@ def check_target(target: Path, *, expected_bytes: int = 0, replace: bool = False
         free = shutil.disk_usage(target.parent).free
     if expected_bytes and expected_bytes + RESERVE > free:
         raise OutputError(
-            f"{target} needs {_size(expected_bytes)}, only {_size(free)} are free there",
+            f"{target} needs {show_bytes(expected_bytes)}, only {show_bytes(free)} are free there",
             "Free some space or choose another disk",
         )
 
 
-def write_shards(
-    folder: Path,
-    shards: Sequence[Sequence[Shape]],
-    fill: Callable[[str, Callable[[int, memoryview], None]], None],
-) -> None:
-    """Write weight files (and, for several, their index).
+class Shards:
+    """Weight files of known layout, filled in any order, by any number of threads.
+
+    Headers are written and the space reserved at once; data go to their place; what has been
+    written is brought to the disk in the background.
 
     Args:
         folder: an existing folder.
         shards: which tensors go into which file.
-        fill: called once per tensor as fill(name, write); it calls write(byte offset, data).
     """
-    weight_map: dict[str, str] = {}
-    for number, tensors in enumerate(shards, start=1):
-        file = SINGLE if len(shards) == 1 else _shard_name(number, len(shards))
-        weight_map |= dict.fromkeys((tensor.name for tensor in tensors), file)
-        _write_shard(folder / file, tensors, fill)
-    if len(shards) > 1:
-        total = sum(tensor.bytes for shard in shards for tensor in shard)
-        index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
-        write_text(folder / INDEX, json.dumps(index, indent=2) + "\n")
+
+    def __init__(self, folder: Path, shards: Sequence[Sequence[Shape]]) -> None:
+        self._folder = folder
+        self._shards = shards
+        self._places: dict[str, tuple[int, int]] = {}
+        self._handles: list[int] = []
+        self._files: dict[str, str] = {}
+        self._dirty = 0
+        self._lock = threading.Lock()
+        self._syncing = ThreadPoolExecutor(1, "sync")
+
+    def __enter__(self) -> "Shards":
+        for number, tensors in enumerate(self._shards, start=1):
+            file = SINGLE if len(self._shards) == 1 else _shard_name(number, len(self._shards))
+            header, offsets, size = _lay_out(tensors)
+            handle = os.open(self._folder / file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            self._handles.append(handle)
+            _reserve(handle, size)
+            _write_all(handle, 0, memoryview(header))
+            self._places |= {name: (handle, offset) for name, offset in offsets.items()}
+            self._files |= dict.fromkeys(offsets, file)
+        return self
+
+    def write(self, name: str, at: int, data: memoryview) -> None:
+        """Write bytes of the tensor `name`, from its byte offset `at` on."""
+        handle, start = self._places[name]
+        _write_all(handle, start + at, data)
+        with self._lock:
+            self._dirty += len(data)
+            due, self._dirty = self._dirty >= SYNC_BYTES, self._dirty % SYNC_BYTES
+        if due:
+            self._syncing.submit(os.fsync, handle)
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        """Bring everything to the disk and, for several files, write their index."""
+        try:
+            self._syncing.shutdown(cancel_futures=True)
+            for handle in self._handles if kind is None else ():
+                os.fsync(handle)
+        finally:
+            for handle in self._handles:
+                os.close(handle)
+        if kind is None and len(self._shards) > 1:
+            total = sum(tensor.bytes for shard in self._shards for tensor in shard)
+            places = dict(sorted(self._files.items()))
+            index = {"metadata": {"total_size": total}, "weight_map": places}
+            write_text(self._folder / INDEX, json.dumps(index, indent=2) + "\n")
 
 
 def write_text(file: Path, text: str) -> None:
@@ -145,20 +186,6 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfileobj(origin, copy)
         copy.flush()
         os.fsync(copy.fileno())
-
-
-def _write_shard(file: Path, tensors: Sequence[Shape], fill: Any) -> None:
-    header, offsets, size = _lay_out(tensors)
-    handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        _reserve(handle, size)
-        _write_all(handle, 0, memoryview(header))
-        for tensor in tensors:
-            start = offsets[tensor.name]
-            fill(tensor.name, lambda at, data, start=start: _write_all(handle, start + at, data))
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _lay_out(tensors: Sequence[Shape]) -> tuple[bytes, dict[str, int], int]:
@@ -263,7 +290,8 @@ def _shard_name(number: int, count: int) -> str:
     return f"model-{number:05d}-of-{count:05d}.safetensors"
 
 
-def _size(count: float) -> str:
+def show_bytes(count: float) -> str:
+    """Write a number of bytes as people read it: 1.2 GB."""
     for unit in ("B", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

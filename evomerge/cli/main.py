@@ -9,7 +9,19 @@ from typing import Any, NoReturn
 
 import typer
 
-from evomerge.cli import cp, demo, evolve, ls, merge, resume, runs, show, validate
+from evomerge.cli import (
+    cp,
+    demo,
+    doctor,
+    evolve,
+    extract_lora,
+    ls,
+    merge,
+    resume,
+    runs,
+    show,
+    validate,
+)
 from evomerge.errors import EvoMergeException
 from evomerge.logging_config import configure_logging
 
@@ -26,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, ls, cp, validate, merge, evolve, resume, runs, show):
+for verb in (demo, ls, cp, validate, merge, extract_lora, evolve, resume, runs, show, doctor):
     app.command(name=verb.NAME, epilog=f"Example: {verb.EXAMPLE}")(verb.command)
 
 

@@ -84,7 +84,9 @@ def print_forecast(forecast: "Forecast") -> None:
     """Print what the run will cost."""
     f = forecast
     each = f"{f.seconds_per_candidate:.2f} s" if f.seconds_per_candidate else "next to nothing"
-    memory = f", {_bytes(f.memory)} of live models" if f.memory else ""
+    from evomerge.checkpoints.writer import show_bytes
+
+    memory = f", {show_bytes(f.memory)} of live models" if f.memory else ""
     console.print(
         f"Forecast: {f.candidates} candidates × {f.items['search']} items × "
         f"{1000 * f.seconds_per_candidate / max(f.items['search'], 1):.2f} ms ({each} a candidate, "
@@ -213,11 +215,3 @@ def _duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
     return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

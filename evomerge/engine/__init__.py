@@ -2,8 +2,8 @@
 
 from evomerge.engine.models import Models
 from evomerge.engine.plan import Plan
-from evomerge.engine.planner import make_plan
+from evomerge.engine.planner import Liberties, make_plan
 from evomerge.engine.resident import Resident
 from evomerge.engine.stream import merge
 
-__all__ = ["Models", "Plan", "Resident", "make_plan", "merge"]
+__all__ = ["Liberties", "Models", "Plan", "Resident", "make_plan", "merge"]

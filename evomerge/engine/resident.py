@@ -1,15 +1,16 @@
 """Carry out a recipe inside the parameters of a model already in memory; no file is written."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from evomerge.engine.models import Models
-from evomerge.engine.plan import NAMES, Plan, TensorPlan
-from evomerge.engine.tensor import Workbench, merge_tensor
+from evomerge.engine.plan import Plan, TensorPlan
+from evomerge.engine.tensor import Workbench, open_result
+from evomerge.engine.threads import Threads
 from evomerge.errors import CheckpointError
-from evomerge.tensor_ops.blocks import BLOCK
 
 
 class Resident:
@@ -20,18 +21,20 @@ class Resident:
 
     Args:
         module: a torch module; its parameters are overwritten, its dtype kept.
-        models: the open source models.
-        bench: buffers; made if absent.
+        models: the open source models; mapped into memory, which workers on one machine share.
+        threads: how many tensors are merged side by side; torch's number if None.
     """
 
-    def __init__(self, module: Any, models: Models, bench: Workbench | None = None) -> None:
+    def __init__(self, module: Any, models: Models, threads: int | None = None) -> None:
         self.module = module
-        self.models = models
-        self.bench = bench or Workbench()
         self._state: dict[str, Tensor] = dict(module.state_dict(keep_vars=True))
         self._prefix = f"{getattr(module, 'base_model_prefix', '')}."
         self._covered: frozenset[str] = frozenset()
-        self._rounded: dict[torch.dtype, Tensor] = {}
+        device = next((t.device.type for t in self._state.values()), "cpu")
+        self._threads = Threads(
+            threads or torch.get_num_threads(),
+            lambda: Workbench(models, mapped=True, device="cuda" if device == "cuda" else "cpu"),
+        )
 
     def write(self, plan: Plan) -> None:
         """Make the module the result of `plan`; the same bits as `stream` writes.
@@ -41,28 +44,15 @@ class Resident:
         """
         targets = {t.name: self._target(t) for t in plan.tensors}
         self._check_coverage(targets)
+
+        def work(tensor: TensorPlan, bench: Workbench) -> None:
+            target = targets[tensor.name]
+            if target is not None and target.is_floating_point():
+                _fill(tensor, bench, target.detach().view(-1), self._threads.check)
+
         with torch.no_grad():
-            for tensor in plan.tensors:
-                target = targets[tensor.name]
-                if target is not None and not tensor.copied:
-                    self._fill(tensor, plan, target)
-
-    def _fill(self, tensor: TensorPlan, plan: Plan, target: Tensor) -> None:
-        flat = target.detach().view(-1)
-        dtype = getattr(torch, NAMES[tensor.dtype])
-        rounded = None if dtype == flat.dtype else self._rounding(dtype)
-
-        def sink(start: int, block: Tensor) -> None:
-            if rounded is not None:
-                block = rounded[: len(block)].copy_(block)
-            flat[start : start + len(block)].copy_(block)
-
-        merge_tensor(tensor, plan, self.models, self.bench, sink)
-
-    def _rounding(self, dtype: torch.dtype) -> Tensor:
-        if dtype not in self._rounded:
-            self._rounded[dtype] = torch.empty(BLOCK, dtype=dtype)
-        return self._rounded[dtype]
+            for _ in self._threads.run(plan.tensors, work):
+                pass
 
     def _target(self, tensor: TensorPlan) -> Tensor | None:
         name = tensor.name
@@ -91,3 +81,15 @@ class Resident:
                 "This checkpoint layout is not supported in memory; `evomerge merge` writes it",
             )
         self._covered = names
+
+
+def _fill(tensor: TensorPlan, bench: Workbench, target: Tensor, check: Callable[[], None]) -> None:
+    result = open_result(tensor, bench)
+    direct = target.dtype == result.dtype and target.device.type == "cpu"
+    for start, length in result.extents():
+        check()
+        place = target[start : start + length]
+        out = place if direct else bench.scratch("out").take("out", length, result.dtype)
+        result.fill(start, out)
+        if not direct:
+            place.copy_(out)

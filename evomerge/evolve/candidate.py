@@ -6,6 +6,7 @@ the parameters and its forward passes. Nothing is written to disk.
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from evomerge.engine import Models, Resident, make_plan
@@ -66,22 +67,23 @@ class Worker:
 
     def _realise(self, candidate: Candidate) -> Any:
         plan = make_plan(candidate.recipe, self._models, seed=self._setup.config.seed)
-        key = hash_values([plan.config, plan.dtype, str(plan.tokenizer)])
+        tokenizer = plan.tokenizer.materialise(self._models)
+        key = hash_values([plan.config, plan.dtype, str(tokenizer)])
         if self._live is None or self._live[0] != key:
             self._live = None  # let go of the old model before the new one is built
-            self._live = (key, *self._build(plan))
+            self._live = (key, *self._build(plan, tokenizer))
         _, model, resident = self._live
         resident.write(plan)
         return model
 
-    def _build(self, plan: Any) -> tuple[Any, Resident]:
+    def _build(self, plan: Any, tokenizer: Path) -> tuple[Any, Resident]:
         from evomerge.checkpoints.loading import build_model, find_arithmetic, load_tokenizer
         from evomerge.inference.transformers_model import TransformersModel
 
         device = self._setup.device
         asked = self._setup.config.executor.arithmetic
         module = build_model(plan.config, asked or find_arithmetic(plan.dtype, device), device)
-        model = TransformersModel(module, load_tokenizer(plan.tokenizer))
+        model = TransformersModel(module, load_tokenizer(tokenizer))
         return model, Resident(module, self._models)
 
     def _score(

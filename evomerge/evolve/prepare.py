@@ -8,7 +8,7 @@ from typing import Any
 from evomerge.checkpoints.locate import ZOO
 from evomerge.config import RunConfig
 from evomerge.engine import Models, make_plan
-from evomerge.engine.tensor import Workbench, find_nonfinite, nonfinite_error
+from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
 from evomerge.evolve.build import build_genome, build_searcher, build_tasks, needs_models
@@ -73,9 +73,8 @@ def _forget_false_start(folder: Path) -> bool:
 
 
 def _refuse_nonfinite(models: Models, references: tuple[str, ...]) -> None:
-    bench = Workbench()
     for reference in references:
-        if found := find_nonfinite(models[reference], bench):
+        if found := find_nonfinite(models[reference]):
             raise nonfinite_error(reference, *found)
 
 

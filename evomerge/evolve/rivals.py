@@ -3,7 +3,7 @@
 from evomerge.checkpoints.locate import display_name
 from evomerge.config import GenomeSettings
 from evomerge.evolve.trials import Trial
-from evomerge.recipe import Recipe, Slice, Source, constant
+from evomerge.recipe import Recipe, Slice, Source, Tokenizer, constant
 from evomerge.recipe.model import freeze_parameters
 
 TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
@@ -40,5 +40,5 @@ def _recipe(
         base_model=genome.base_model if method not in ("linear", "passthrough") else None,
         parameters=freeze_parameters({name: constant(value) for name, value in values.items()}),
         dtype=genome.dtype,
-        tokenizer_source=genome.tokenizer_source,
+        tokenizer=Tokenizer(genome.tokenizer_source) if genome.tokenizer_source else None,
     )

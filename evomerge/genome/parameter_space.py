@@ -15,7 +15,7 @@ from evomerge.checkpoints.architecture import Layout, is_head
 from evomerge.errors import ConfigError, Problem
 from evomerge.methods import METHODS
 from evomerge.methods.spec import ParameterSpec
-from evomerge.recipe.model import Recipe, Slice, Source, freeze_parameters
+from evomerge.recipe.model import Recipe, Slice, Source, Tokenizer, freeze_parameters
 from evomerge.recipe.schedule import Rule, Schedule, Value, constant
 from evomerge.registry import suggest
 from evomerge.space import Gene, SearchSpace
@@ -81,7 +81,8 @@ class ParameterSpace:
         self.base_model = base_model
         self.smooth = smooth
         self._fixed = dict(parameters or {})
-        self._settings = {"dtype": dtype, "tokenizer_source": tokenizer_source}
+        self._dtype = dtype
+        self._tokenizer = Tokenizer(tokenizer_source) if tokenizer_source else None
         self._layer_groups = _group_layers(layout, layer_granularity)
         self._outer_groups = _group_outer(layout) if own_embeddings else []
         self._components = _components(layout, filters or {})
@@ -105,7 +106,8 @@ class ParameterSpace:
             slices=tuple(slices),
             base_model=self.base_model,
             parameters=freeze_parameters(fixed),
-            **self._settings,
+            dtype=self._dtype,
+            tokenizer=self._tokenizer,
         )
 
     def _check(self, filter_problems: Iterable[Problem]) -> None:

@@ -11,16 +11,43 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomerge.methods import dare, linear, passthrough, slerp, task_arithmetic, ties
+from evomerge.methods import (
+    arcee_fusion,
+    generalized_task_arithmetic,
+    isotropic,
+    karcher,
+    linear,
+    lines,
+    model_stock,
+    multislerp,
+    nearswap,
+    nuslerp,
+    passthrough,
+    ram,
+    sce,
+    slerp,
+    tsv_m,
+)
 from evomerge.methods.spec import METHODS, MethodSpec, PerModel, merge_method
 from evomerge.tensor_ops.blocks import Formula, Operands, gather
 
 METHODS.register("linear", linear.linear)
 METHODS.register("slerp", slerp.slerp)
-METHODS.register("task_arithmetic", task_arithmetic.task_arithmetic)
-METHODS.register("ties", ties.ties)
-METHODS.register("dare_linear", dare.dare_linear)
-METHODS.register("dare_ties", dare.dare_ties)
+METHODS.register("nuslerp", nuslerp.nuslerp)
+METHODS.register("multislerp", multislerp.multislerp)
+METHODS.register("karcher", karcher.karcher)
+for _spec in generalized_task_arithmetic.FAMILY:
+    METHODS.register(_spec.name, _spec)
+METHODS.register("lines", lines.lines)
+METHODS.register("sce", sce.sce)
+METHODS.register("model_stock", model_stock.model_stock)
+METHODS.register("nearswap", nearswap.nearswap)
+METHODS.register("arcee_fusion", arcee_fusion.arcee_fusion)
+METHODS.register("ram", ram.ram)
+METHODS.register("ramplus_tl", ram.ramplus_tl)
+METHODS.register("tsv_m", tsv_m.tsv_m)
+METHODS.register("iso_c", isotropic.iso_c)
+METHODS.register("iso_cts", isotropic.iso_cts)
 METHODS.register("passthrough", passthrough.passthrough)
 
 
@@ -30,6 +57,7 @@ def merge_tensors(
     base: Tensor | None = None,
     *,
     seed: int = 0,
+    depth: float = 0.0,
     **values: Any,
 ) -> Tensor:
     """Merge tensors of one shape; returns float32 of that shape.
@@ -37,8 +65,9 @@ def merge_tensors(
     Args:
         method: a registered name, or a method of your own.
         tensors: the models' tensors, without the base; any floating dtype.
-        base: the base model's tensor, where the method needs one.
+        base: the base model's tensor, where the method needs one (or makes use of one).
         seed: of random masks.
+        depth: of the tensor's layer, 0 for the first to 1 for the last.
         values: the method's parameters; a per-model one may be a single number.
 
     Raises:
@@ -47,8 +76,10 @@ def merge_tensors(
     """
     spec = method if isinstance(method, MethodSpec) else METHODS.get(method)
     _check_tensors(spec, tensors, base)
-    operands = gather(tensors, base, seed=seed)
-    formula = spec.bind(operands, spec.settle(values, len(tensors)))
+    settled = spec.settle(values, len(tensors))
+    granularity = spec.granularity_for(settled)
+    operands = gather(tensors, base, seed=seed, depth=depth, granularity=granularity)
+    formula = spec.bind(operands, settled)
     out = torch.empty(operands.numel)
     for block in operands.walk():
         out[block.start : block.start + len(block.spare)] = formula(block)
@@ -56,7 +87,7 @@ def merge_tensors(
 
 
 def _check_tensors(spec: MethodSpec, tensors: Sequence[Tensor], base: Tensor | None) -> None:
-    if (base is not None) != (spec.base == "required"):
+    if spec.base != "optional" and (base is not None) != (spec.base == "required"):
         raise ValueError(f"{spec.name} {'needs a' if base is None else 'takes no'} base tensor")
     most = math.inf if spec.max_models is None else spec.max_models
     if not spec.min_models <= len(tensors) <= most:

@@ -3,11 +3,9 @@
 https://arxiv.org/abs/2203.05482
 """
 
-from torch import Tensor
-
 from evomerge.methods.spec import PerModel, Weight, merge_method
-from evomerge.tensor_ops.blocks import Block, Formula, Operands
-from evomerge.tensor_ops.interpolation import weighted_sum
+from evomerge.tensor_ops.blocks import Formula, Operands
+from evomerge.tensor_ops.interpolation import Blend, relative
 
 
 @merge_method("linear")
@@ -18,9 +16,7 @@ def linear(
     normalize: bool = True,
 ) -> Formula:
     """Weighted average of the models: Σ wᵢxᵢ / Σ wᵢ (without the division if not `normalize`)."""
-    total = sum(weight) if normalize else 1.0
-
-    def formula(block: Block) -> Tensor:
-        return weighted_sum(block.models, weight, block.spare).div_(total)
-
-    return formula
+    if not normalize:
+        return Blend(tuple(weight))
+    weights, _ = relative(weight)
+    return Blend(weights, divisor=sum(weights))

@@ -1,17 +1,17 @@
 """What a recipe must satisfy before any model is opened: names, ranges, counts, weight sums."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from evomerge.methods import METHODS, MethodSpec
 from evomerge.methods.spec import MISSING
-from evomerge.recipe.model import Parameters, Recipe, Slice, Source
-from evomerge.recipe.schedule import Schedule, Value
+from evomerge.recipe.consistency import UNFILTERED, find_cancelling, find_clash
+from evomerge.recipe.model import Module, Parameters, Recipe, Slice, Source
+from evomerge.recipe.schedule import Schedule, resolve
 from evomerge.recipe.schema import MERGEKIT_PARAMETERS
 from evomerge.registry import suggest
 
 Note = Callable[[str, str], None]
-UNFILTERED = "\0"
-"""Stands for a tensor whose name matches no filter."""
 
 
 def check_recipe(recipe: Recipe, wrong: Note, warn: Note, *, lenient: bool = False) -> None:
@@ -24,34 +24,33 @@ def check_recipe(recipe: Recipe, wrong: Note, warn: Note, *, lenient: bool = Fal
         lenient: whether an unknown parameter is only warned about.
     """
     spec = METHODS.get(recipe.method)
-    _check_parameters(recipe.parameters, "parameters", spec, wrong, warn, lenient)
-    for path, part in slice_paths(recipe):
-        _check_parameters(part.parameters, f"{path}.parameters", spec, wrong, warn, lenient)
-        for place, source in source_paths(recipe, path, part):
-            where = f"{place}.parameters"
-            _check_parameters(source.parameters, where, spec, wrong, warn, lenient)
-            _warn_of_globals(source.parameters, where, spec, warn)
-        _check_layers(recipe, path, part, wrong)
-        _check_counts(recipe, path, part, spec, wrong)
-        _check_values(recipe, path, part, spec, wrong)
+    check = _Check(recipe, spec, wrong, warn, lenient)
+    check.parameters(recipe.parameters, "parameters")
+    for module, path, part in slice_paths(recipe):
+        check.slice(module, path, part)
+    for module in recipe.modules:
+        check.parameters(module.parameters, f"modules.{module.name}.parameters")
 
 
-def slice_paths(recipe: Recipe) -> Iterator[tuple[str, Slice]]:
-    """Yield each slice with its YAML path."""
-    for index, part in enumerate(recipe.slices):
-        yield ("models" if recipe.merges_whole_models else f"slices[{index}]"), part
+def slice_paths(recipe: Recipe) -> Iterator[tuple[Module, str, Slice]]:
+    """Yield each slice with its module and its YAML path."""
+    for module in recipe.sections:
+        prefix = f"modules.{module.name}." if recipe.modules else ""
+        for index, part in enumerate(module.slices):
+            place = "models" if module.merges_whole_models else f"slices[{index}]"
+            yield module, f"{prefix}{place}", part
 
 
-def source_paths(recipe: Recipe, path: str, part: Slice) -> Iterator[tuple[str, Source]]:
+def source_paths(path: str, part: Slice) -> Iterator[tuple[str, Source]]:
     """Yield each source of a slice with its YAML path."""
+    inside = path if path.endswith("models") else f"{path}.sources"
     for index, source in enumerate(part.sources):
-        yield (
-            f"{path}[{index}]" if recipe.merges_whole_models else f"{path}.sources[{index}]",
-            source,
-        )
+        yield f"{inside}[{index}]", source
 
 
-def inputs_of(recipe: Recipe, part: Slice, spec: MethodSpec) -> tuple[list[Source], str | None]:
+def inputs_of(
+    recipe: Recipe, part: Slice, spec: MethodSpec
+) -> tuple[list[Source], str | Recipe | None]:
     """Return the sources that count as models, and the base (None where the method has none)."""
     if spec.base == "none":
         return list(part.sources), None
@@ -59,113 +58,121 @@ def inputs_of(recipe: Recipe, part: Slice, spec: MethodSpec) -> tuple[list[Sourc
     return [source for source in part.sources if source.model != base], base
 
 
-def lookup(recipe: Recipe, part: Slice, source: Source | None, name: str) -> list[Schedule]:
+def lookup(
+    recipe: Recipe, part: Slice, source: Source | None, name: str, module: Module | None = None
+) -> list[Schedule]:
     """Return the schedules that may give a parameter, most specific first."""
-    scopes = ([source.parameters] if source else []) + [part.parameters, recipe.parameters]
+    scopes = ([source.parameters] if source else []) + [part.parameters]
+    scopes += ([module.parameters] if module else []) + [recipe.parameters]
     return [found for scope in scopes if (found := dict(scope).get(name))]
 
 
-def resolve(schedules: list[Schedule], tensor: str, depth: float) -> Value | None:
-    """Return the first value that any of the schedules has for a tensor at a depth."""
-    for schedule in schedules:
-        value = schedule.at(tensor, depth)
-        if value is not None:
-            return value
-    return None
+@dataclass(frozen=True)
+class _Check:
+    """What the checks of one recipe share: its method, and whom to tell."""
+
+    recipe: Recipe
+    spec: MethodSpec
+    wrong: Note
+    warn: Note
+    lenient: bool
+
+    def parameters(self, parameters: Parameters, path: str) -> None:
+        spec = self.spec
+        for name, schedule in parameters:
+            known = spec.parameters.get(name)
+            if known:
+                for message in dict.fromkeys(known.complain(v) for v in schedule.values()):
+                    if message:
+                        self.wrong(f"{path}.{name}", message)
+            elif name in MERGEKIT_PARAMETERS:
+                self.warn(f"{path}.{name}", f"has no effect: {spec.name} does not read it")
+            else:
+                hint = suggest(name, sorted(spec.parameters))
+                note = self.warn if self.lenient else self.wrong
+                note(f"{path}.{name}", f"{spec.name} has no parameter {name!r}{hint}")
+
+    def slice(self, module: Module, path: str, part: Slice) -> None:
+        self.parameters(part.parameters, f"{path}.parameters")
+        for place, source in source_paths(path, part):
+            self.parameters(source.parameters, f"{place}.parameters")
+            self._warn_of_globals(source.parameters, f"{place}.parameters")
+        self._layers(module, path, part)
+        self._counts(path, part)
+        self._values(module, path, part)
+
+    def _warn_of_globals(self, parameters: Parameters, path: str) -> None:
+        for name, _ in parameters:
+            if name in self.spec.parameters and not self.spec.parameters[name].per_model:
+                told = f"has no effect on one model: {name} is one for all of them"
+                self.warn(f"{path}.{name}", told)
+
+    def _layers(self, module: Module, path: str, part: Slice) -> None:
+        lengths: set[int | None] = set()
+        for place, source in source_paths(path, part):
+            if source.layers is None:
+                lengths.add(None)
+                continue
+            first, last = source.layers
+            lengths.add(last - first)
+            if not 0 <= first < last:
+                told = f"[{first}, {last}] holds no layer; write [first, end)"
+                self.wrong(f"{place}.layer_range", told)
+        if len(lengths) > 1:
+            self.wrong(path, "all sources of a slice must have the same number of layers")
+        if None in lengths and not module.merges_whole_models:
+            self.wrong(path, "every source needs a layer_range")
+
+    def _counts(self, path: str, part: Slice) -> None:
+        spec = self.spec
+        sources, base = inputs_of(self.recipe, part, spec)
+        if spec.base == "required" and base is None:
+            self.wrong("base_model", f"{spec.name} needs a base model")
+            return
+        beside = " besides the base" if base is not None else ""
+        takes = f"{spec.name} takes {{}} model{beside}, not {len(sources)}"
+        if spec.max_models is not None and len(sources) > spec.max_models:
+            self.wrong(path, takes.format(spec.max_models))
+        if len(sources) < spec.min_models:
+            self.wrong(path, takes.format(f"at least {spec.min_models}"))
+
+    def _values(self, module: Module, path: str, part: Slice) -> None:
+        sources, _ = inputs_of(self.recipe, part, self.spec)
+        found = {id(source): place for place, source in source_paths(path, part)}
+        complete = True
+        for name, parameter in self.spec.parameters.items():
+            if parameter.default is not MISSING:
+                continue
+            for source in sources if parameter.per_model else [None]:
+                schedules = lookup(self.recipe, part, source, name, module)
+                if resolve(schedules, UNFILTERED, 0.0) is None:
+                    place = found[id(source)] if source else path
+                    where = " for tensors that match no filter" if schedules else ""
+                    self.wrong(place, f"{name} is missing{where}")
+                    complete = False
+        if complete and sources:
+            self._together(module, path, part)
+
+    def _together(self, module: Module, path: str, part: Slice) -> None:
+        """Check values that are each given and good against each other."""
+        known, (sources, _) = self.spec.parameters, inputs_of(self.recipe, part, self.spec)
+        scopes = [
+            {
+                name: lookup(self.recipe, part, source if p.per_model else None, name, module)
+                for name, p in known.items()
+            }
+            for source in sources
+        ]
+        clashes = [find_clash(self.spec, own) for own in scopes]
+        places = {id(source): place for place, source in source_paths(path, part)}
+        for source, message in zip(sources, clashes, strict=True):
+            if message:
+                self.wrong(places[id(source)], message)
+        if {"weight", "normalize"} <= known.keys():
+            flags, default = scopes[0]["normalize"], known["normalize"].default
+            where = find_cancelling([own["weight"] for own in scopes], flags, default)
+            if where is not None:
+                self.wrong(path, f"the weights sum to zero{where}, so they cannot be normalized")
 
 
-def _check_parameters(
-    parameters: Parameters, path: str, spec: MethodSpec, wrong: Note, warn: Note, lenient: bool
-) -> None:
-    for name, schedule in parameters:
-        known = spec.parameters.get(name)
-        if known:
-            for message in dict.fromkeys(known.complain(v) for v in schedule.values()):
-                if message:
-                    wrong(f"{path}.{name}", message)
-        elif name in MERGEKIT_PARAMETERS:
-            warn(f"{path}.{name}", f"has no effect: {spec.name} does not read it")
-        else:
-            (warn if lenient else wrong)(
-                f"{path}.{name}",
-                f"{spec.name} has no parameter {name!r}{suggest(name, sorted(spec.parameters))}",
-            )
-
-
-def _warn_of_globals(parameters: Parameters, path: str, spec: MethodSpec, warn: Note) -> None:
-    for name, _ in parameters:
-        if name in spec.parameters and not spec.parameters[name].per_model:
-            warn(f"{path}.{name}", f"has no effect on one model: {name} is one for all of them")
-
-
-def _check_layers(recipe: Recipe, path: str, part: Slice, wrong: Note) -> None:
-    lengths: set[int | None] = set()
-    for place, source in source_paths(recipe, path, part):
-        if source.layers is None:
-            lengths.add(None)
-            continue
-        first, last = source.layers
-        lengths.add(last - first)
-        if not 0 <= first < last:
-            wrong(f"{place}.layer_range", f"[{first}, {last}] holds no layer; write [first, end)")
-    if len(lengths) > 1:
-        wrong(path, "all sources of a slice must have the same number of layers")
-    if None in lengths and not recipe.merges_whole_models:
-        wrong(path, "every source needs a layer_range")
-
-
-def _check_counts(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note) -> None:
-    sources, base = inputs_of(recipe, part, spec)
-    if spec.base == "required" and base is None:
-        wrong("base_model", f"{spec.name} needs a base model")
-        return
-    beside = " besides the base" if spec.base == "required" else ""
-    if spec.max_models is not None and len(sources) > spec.max_models:
-        wrong(path, f"{spec.name} takes {spec.max_models} model{beside}, not {len(sources)}")
-    if len(sources) < spec.min_models:
-        wrong(
-            path, f"{spec.name} takes at least {spec.min_models} model{beside}, not {len(sources)}"
-        )
-
-
-def _check_values(recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note) -> None:
-    sources, _ = inputs_of(recipe, part, spec)
-    found = {id(s): place for place, s in source_paths(recipe, path, part)}
-    complete = True
-    for name, parameter in spec.parameters.items():
-        if parameter.default is not MISSING:
-            continue
-        owners = sources if parameter.per_model else [None]
-        for source in owners:
-            if resolve(lookup(recipe, part, source, name), UNFILTERED, 0.0) is None:
-                place = found[id(source)] if source else path
-                given = bool(lookup(recipe, part, source, name))
-                wrong(place, f"{name} is missing{' for tensors that match no filter' * given}")
-                complete = False
-    if complete and sources:
-        _check_weight_sum(recipe, path, part, spec, wrong)
-
-
-def _check_weight_sum(
-    recipe: Recipe, path: str, part: Slice, spec: MethodSpec, wrong: Note
-) -> None:
-    if not {"weight", "normalize"} <= set(spec.parameters):
-        return
-    sources, _ = inputs_of(recipe, part, spec)
-    scopes = [lookup(recipe, part, source, "weight") for source in sources]
-    flags = lookup(recipe, part, None, "normalize")
-    rules = [rule for scope in scopes for schedule in scope for rule in schedule.rules]
-    names = dict.fromkeys([UNFILTERED, *(r.filter for r in rules if r.filter not in ("*", None))])
-    depths = {
-        i / (len(r.values) - 1) for r in rules if len(r.values) > 1 for i in range(len(r.values))
-    }
-    for name in names:
-        for depth in sorted(depths | {0.0, 1.0}):
-            weights = [resolve(scope, str(name), depth) for scope in scopes]
-            flag = resolve(flags, str(name), depth)
-            normalize = spec.parameters["normalize"].default if flag is None else flag
-            numbers = [w for w in weights if isinstance(w, (int, float))]
-            if normalize and len(numbers) == len(weights) and abs(sum(numbers)) < 1e-12:
-                where = "" if name == UNFILTERED else f" for {name!r}"
-                wrong(path, f"the weights sum to zero{where}, so they cannot be normalized")
-                return
+__all__ = ["check_recipe", "inputs_of", "lookup", "resolve", "slice_paths", "source_paths"]

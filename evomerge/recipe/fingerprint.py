@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from evomerge.recipe.model import Recipe
@@ -17,20 +18,25 @@ def fingerprint_recipe(recipe: Recipe, models: Mapping[str, str], seed: int = 0)
         seed: of random masks.
 
     Returns:
-        32 hexadecimal digits. The names under which the models are found do not matter.
+        32 hexadecimal digits. The names under which models are found do not matter, nor those
+        of documents.
     """
-    return hash_values([_rename(recipe.to_document(), models), seed])
+    digests: dict[Recipe, str] = {}
+    for part in recipe.recipes:  # each after those that it needs
+        digests[part] = hash_values(_by_contents(part, models, digests))
+    return hash_values([_by_contents(recipe, models, digests), seed])
 
 
-def _rename(value: Any, models: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: models.get(entry, entry)
-            if key in ("model", "base_model", "tokenizer_source") and isinstance(entry, str)
-            else _rename(entry, models)
-            for key, entry in value.items()
-        }
-    return [_rename(entry, models) for entry in value] if isinstance(value, list) else value
+def _by_contents(
+    recipe: Recipe, models: Mapping[str, str], digests: Mapping[Recipe, str]
+) -> dict[str, Any]:
+    """Write a recipe with every model called by its contents, and a recipe by its own hash."""
+    named = {part.name: digests[part] for part in recipe.recipes if part.name}
+    known = {"union": "union", "base": "base", **models, **named}
+    called = recipe.rename_models(
+        lambda model: digests[model] if isinstance(model, Recipe) else known.get(model, model)
+    )
+    return replace(called, name=None).to_document()
 
 
 def hash_values(values: Any) -> str:

@@ -1,8 +1,8 @@
 """The Recipe: a frozen merge document in mergekit's YAML dialect. The project's one language."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from evomerge.recipe.schedule import Schedule
 
@@ -17,9 +17,12 @@ def freeze_parameters(parameters: Mapping[str, Schedule]) -> Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model's part in a slice: its layers [layers[0], layers[1]), or all when None."""
+    """A model's part in a slice: its layers [layers[0], layers[1]), or all when None.
 
-    model: str
+    The model is a reference, `path@revision+lora@revision`, or a recipe whose result is taken.
+    """
+
+    model: "str | Recipe"
     layers: tuple[int, int] | None = None
     parameters: Parameters = ()
 
@@ -29,8 +32,81 @@ class Slice:
     """Layers of the result: the sources, of equal length, are merged layer by layer."""
 
     sources: tuple[Source, ...]
-    base_model: str | None = None
+    base_model: "str | Recipe | None" = None
     parameters: Parameters = ()
+
+
+def merges_whole_models(slices: tuple[Slice, ...]) -> bool:
+    """Tell whether layers keep their places (`models:`), not being sliced."""
+    return len(slices) == 1 and all(source.layers is None for source in slices[0].sources)
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One of several stacks of layers in a model: a vision tower, an encoder, a decoder.
+
+    Attributes:
+        name: as the architecture calls it.
+        slices: as a recipe's.
+        parameters: for all slices of this module; before the recipe's own.
+    """
+
+    name: str
+    slices: tuple[Slice, ...]
+    parameters: Parameters = ()
+
+    @property
+    def merges_whole_models(self) -> bool:
+        """Tell whether layers keep their places (`models:`), not being sliced."""
+        return merges_whole_models(self.slices)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """Where a token's embedding is taken from, for models that lack the token.
+
+    Attributes:
+        kind: 'zero'; 'model', whose embedding of the same token is taken; 'model_token',
+            another token of a model.
+        model: for the kinds 'model' and 'model_token'.
+        token: for 'model_token': the other token; None where `token_id` says it.
+        token_id: for 'model_token': the other token's row; None where `token` says it.
+        force: whether models that have the token get this embedding too.
+    """
+
+    kind: Literal["zero", "model_token", "model"]
+    model: str | None = None
+    token: str | None = None
+    token_id: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenizer:
+    """The result's vocabulary.
+
+    Attributes:
+        source: 'union', 'base', or a model whose tokenizer is taken.
+        tokens: tokens that the vocabulary must hold, with where their embeddings come from.
+        pad_to_multiple_of: the number of embedding rows is rounded up to a multiple of this.
+    """
+
+    source: str = "union"
+    tokens: tuple[tuple[str, TokenSource], ...] = ()
+    pad_to_multiple_of: int | None = None
+
+    def rename_models(self, call: "Callable[[str], str | Recipe]") -> "Tokenizer":
+        """Return the tokenizer with every model it names renamed."""
+
+        def name(model: str) -> str:
+            found = call(model)
+            return found if isinstance(found, str) else model
+
+        tokens = (
+            (token, replace(s, model=s.model if s.model is None else name(s.model)))
+            for token, s in self.tokens
+        )
+        return replace(self, source=name(self.source), tokens=tuple(tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,54 +116,129 @@ class Recipe:
     Attributes:
         method: name of the merge method.
         slices: one after another they make up the result; a single slice whose sources have no
-            layer range is a merge of whole models (`models:` in YAML).
+            layer range is a merge of whole models (`models:` in YAML). Empty with `modules`.
         base_model: what task vectors are relative to; slices may name their own.
-        parameters: for all slices and sources that do not say otherwise.
+        parameters: for all modules, slices and sources that do not say otherwise.
         dtype: of the arithmetic's result, e.g. 'bfloat16'; None takes the inputs' own.
         out_dtype: of the written tensors, when it differs.
-        tokenizer_source: 'base', 'union' or a model whose tokenizer is taken.
-        chat_template: 'auto', or a template of its own.
+        tokenizer: the result's vocabulary; None takes the base's unchanged.
+        chat_template: 'auto', the name of a known template, or a Jinja template.
+        modules: for models of several stacks, what each is made of.
+        name: what other documents of the same file call the result. A tokenizer source that is
+            the name of one of `recipes` means that recipe's result.
     """
 
     method: str
-    slices: tuple[Slice, ...]
-    base_model: str | None = None
+    slices: tuple[Slice, ...] = ()
+    base_model: "str | Recipe | None" = None
     parameters: Parameters = ()
     dtype: str | None = None
     out_dtype: str | None = None
-    tokenizer_source: str | None = None
+    tokenizer: Tokenizer | None = None
     chat_template: str | None = None
+    modules: tuple[Module, ...] = ()
+    name: str | None = None
     _models: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
+    _recipes: "tuple[Recipe, ...]" = field(init=False, repr=False, compare=False, default=())
 
     def __post_init__(self) -> None:
-        named = [self.base_model, *(s.base_model for s in self.slices)]
-        named += [source.model for part in self.slices for source in part.sources]
-        object.__setattr__(self, "_models", tuple(dict.fromkeys(m for m in named if m)))
+        leaves: dict[str, None] = {}
+        recipes: dict[Recipe, None] = {}
+        for model in self.inputs:
+            if isinstance(model, Recipe):
+                leaves |= dict.fromkeys(model.models)
+                recipes |= dict.fromkeys((*model.recipes, model))
+            else:
+                leaves[model] = None
+        object.__setattr__(self, "_models", tuple(leaves))
+        object.__setattr__(self, "_recipes", tuple(recipes))
+
+    @property
+    def sections(self) -> tuple[Module, ...]:
+        """The modules; a recipe without modules is one, with an empty name."""
+        return self.modules or (Module("", self.slices),)
+
+    @property
+    def inputs(self) -> "tuple[str | Recipe, ...]":
+        """What this recipe itself merges, each once, a base first."""
+        return tuple(dict.fromkeys(model for model in self._named() if model is not None))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every model named, each once, a base first."""
+        """Every model reference in it, however deep in sub-recipes, each once, a base first."""
         return self._models
+
+    @property
+    def recipes(self) -> "tuple[Recipe, ...]":
+        """Every sub-recipe, each once, after those that it needs itself."""
+        return self._recipes
 
     @property
     def merges_whole_models(self) -> bool:
         """Tell whether layers keep their places (`models:`), not being sliced."""
-        return len(self.slices) == 1 and all(s.layers is None for s in self.slices[0].sources)
+        return merges_whole_models(self.slices)
+
+    @property
+    def tokenizer_source(self) -> str | None:
+        """The tokenizer's source; None where the recipe says nothing of the tokenizer."""
+        return self.tokenizer.source if self.tokenizer else None
+
+    def rename_models(self, call: "Callable[[str | Recipe], str | Recipe]") -> "Recipe":
+        """Return the recipe with every model it names (its inputs, its tokenizer's) renamed.
+
+        Args:
+            call: a reference or a sub-recipe to what takes its place. It is asked for a
+                tokenizer's 'union' and 'base' too; there, only strings are taken as an answer.
+        """
+
+        def base(model: str | Recipe | None) -> str | Recipe | None:
+            return None if model is None else call(model)
+
+        def rename(part: Slice) -> Slice:
+            sources = (replace(source, model=call(source.model)) for source in part.sources)
+            return replace(part, sources=tuple(sources), base_model=base(part.base_model))
+
+        return replace(
+            self,
+            base_model=base(self.base_model),
+            slices=tuple(map(rename, self.slices)),
+            modules=tuple(replace(m, slices=tuple(map(rename, m.slices))) for m in self.modules),
+            tokenizer=self.tokenizer and self.tokenizer.rename_models(call),
+        )
+
+    def _named(self) -> "Iterator[str | Recipe | None]":
+        slices = [part for section in self.sections for part in section.slices]
+        yield self.base_model
+        yield from (part.base_model for part in slices)
+        yield from (source.model for part in slices for source in part.sources)
 
     def to_document(self) -> dict[str, Any]:
         """Return the recipe as plain values that read back as an equal recipe."""
-        document: dict[str, Any] = {"merge_method": self.method}
-        if self.base_model:
-            document["base_model"] = self.base_model
-        if self.merges_whole_models and not self.slices[0].base_model:
-            document["models"] = [_source_document(s) for s in self.slices[0].sources]
-            shared = _chain(self.slices[0].parameters, self.parameters)
+        document: dict[str, Any] = {"name": self.name} if self.name is not None else {}
+        document["merge_method"] = self.method
+        document |= _model_document("base_model", self.base_model)
+        if self.modules:
+            document["modules"] = {m.name: _stack_document(m) for m in self.modules}
+            document |= _parameters_document(self.parameters)
         else:
-            document["slices"] = [_slice_document(part) for part in self.slices]
-            shared = self.parameters
+            document |= _stack_document(Module("", self.slices, self.parameters))
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        document |= _parameters_document(shared)
-        return document | {name: value for name, value in settings.items() if value is not None}
+        document |= {name: value for name, value in settings.items() if value is not None}
+        return document | _tokenizer_document(self.tokenizer)
+
+
+_SETTINGS = ("dtype", "out_dtype", "chat_template")
+
+
+def _stack_document(stack: Module) -> dict[str, Any]:
+    """Write `models:` or `slices:`, and the parameters that all of them share."""
+    first = stack.slices[0]
+    if stack.merges_whole_models and first.base_model is None:
+        models = [_source_document(source) for source in first.sources]
+        shared = _chain(first.parameters, stack.parameters)
+        return {"models": models, **_parameters_document(shared)}
+    slices = [_slice_document(part) for part in stack.slices]
+    return {"slices": slices, **_parameters_document(stack.parameters)}
 
 
 def _chain(first: Parameters, then: Parameters) -> Parameters:
@@ -97,20 +248,47 @@ def _chain(first: Parameters, then: Parameters) -> Parameters:
     return freeze_parameters({name: Schedule(found) for name, found in rules.items()})
 
 
-_SETTINGS = ("dtype", "out_dtype", "tokenizer_source", "chat_template")
-
-
 def _source_document(source: Source) -> dict[str, Any]:
     layers = {"layer_range": list(source.layers)} if source.layers else {}
-    return {"model": source.model, **layers, **_parameters_document(source.parameters)}
+    model = _model_document("model", source.model)
+    return {**model, **layers, **_parameters_document(source.parameters)}
 
 
 def _slice_document(part: Slice) -> dict[str, Any]:
-    base = {"base_model": part.base_model} if part.base_model else {}
+    base = _model_document("base_model", part.base_model)
     sources = [_source_document(source) for source in part.sources]
     return {"sources": sources, **base, **_parameters_document(part.parameters)}
 
 
-def _parameters_document(parameters: Any) -> dict[str, Any]:
+def _model_document(key: str, model: str | Recipe | None) -> dict[str, Any]:
+    if model is None:
+        return {}
+    return {key: model.to_document() if isinstance(model, Recipe) else model}
+
+
+def _parameters_document(parameters: Parameters) -> dict[str, Any]:
     entries = {name: schedule.to_document() for name, schedule in parameters}
     return {"parameters": entries} if entries else {}
+
+
+def _tokenizer_document(tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """Write the short form where there is nothing but a source."""
+    if tokenizer is None:
+        return {}
+    tokens = {token: _token_document(source) for token, source in tokenizer.tokens}
+    padding = tokenizer.pad_to_multiple_of
+    rest = ({"tokens": tokens} if tokens else {}) | (
+        {"pad_to_multiple_of": padding} if padding is not None else {}
+    )
+    if not rest:
+        return {"tokenizer_source": tokenizer.source}
+    return {"tokenizer": {"source": tokenizer.source, **rest}}
+
+
+def _token_document(source: TokenSource) -> dict[str, Any]:
+    written: Any = source.model
+    if source.kind != "model":
+        keys = ("kind", "model", "token", "token_id")
+        found = {key: getattr(source, key) for key in keys}
+        written = {key: value for key, value in found.items() if value is not None}
+    return {"source": written} | ({"force": True} if source.force else {})

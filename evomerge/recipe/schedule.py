@@ -1,7 +1,8 @@
 """A parameter's value over the layers and tensors of a model: number | gradient | filter list."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 Value = float | int | bool | str
 EVERYTHING = ("*", None)
@@ -24,15 +25,14 @@ class Rule:
         return self.filter in EVERYTHING or (self.filter or "") in tensor
 
     def at(self, depth: float) -> Value:
-        """Value at depth t: numbers are interpolated linearly, other values taken nearest."""
+        """Value at depth t: of numbers interpolated, of others the last whose place is reached."""
         place = depth * (len(self.values) - 1)
         left = min(int(place), len(self.values) - 1)
-        right = min(left + 1, len(self.values) - 1)
         fraction = place - left
-        low, high = self.values[left], self.values[right]
-        if _is_number(low) and _is_number(high):
-            return low if fraction == 0.0 else low + fraction * (high - low)  # type: ignore[operator]  # both are numbers
-        return high if fraction > 0.5 else low
+        if fraction == 0.0 or not all(map(is_number, self.values)):
+            return self.values[left]
+        low, high = self.values[left], self.values[left + 1]
+        return low + fraction * (high - low)  # type: ignore[operator]  # both are numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,27 @@ class Schedule:
         """Return every value written down."""
         return [value for rule in self.rules for value in rule.values]
 
+    def as_flags(self) -> "Schedule":
+        """Return the schedule with 0 and 1 read as false and true."""
+        return Schedule(tuple(Rule(r.filter, tuple(map(_flag, r.values))) for r in self.rules))
+
     def to_document(self) -> Any:
         """Return the shortest YAML form that reads back as this schedule."""
         parts = [_shorten(rule) for rule in self.rules]
         if len(parts) == 1 and self.rules[0].filter is None:
             return parts[0]["value"]
         return parts
+
+
+def resolve(schedules: Sequence[Schedule], tensor: str, depth: float) -> Value | None:
+    """Return the first value that any of the schedules has for a tensor at a depth."""
+    values = (schedule.at(tensor, depth) for schedule in schedules)
+    return next((value for value in values if value is not None), None)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Tell a number from a flag, which Python counts among them."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def read_schedule(raw: Any) -> Schedule:
@@ -71,6 +86,11 @@ def read_schedule(raw: Any) -> Schedule:
     if isinstance(raw, list) and any(isinstance(part, dict) for part in raw):
         return Schedule(tuple(_read_rule(p if isinstance(p, dict) else {"value": p}) for p in raw))
     return Schedule((Rule(None, _read_values(raw)),))
+
+
+def depth_of(layer: int, layers: int) -> float:
+    """Return the depth t in [0, 1] of a slice's layer; a single layer is at the end, t = 1."""
+    return layer / (layers - 1) if layers > 1 else 1.0
 
 
 def constant(value: Value) -> Schedule:
@@ -97,8 +117,8 @@ def _read_values(raw: Any) -> tuple[Value, ...]:
     return tuple(values)
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _flag(value: Value) -> Value:
+    return bool(value) if is_number(value) and value in (0, 1) else value
 
 
 def _shorten(rule: Rule) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """The shape of a recipe file: which keys exist and what type each has. Nothing else."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 DType = Literal["float32", "float16", "bfloat16", "float64", "fp32", "fp16", "bf16", "auto"]
 LayerRange = Annotated[list[int], Field(min_length=2, max_length=2)]
+RECIPE_KEYS = {"merge_method", "models", "slices", "modules"}
+"""A mapping with one of these keys, where a model may stand, is a recipe."""
 
 
 class Document(BaseModel):
@@ -25,11 +28,37 @@ class ModelName(Document):
     """mergekit's long form of a model."""
 
     model: ModelPath | str
-    lora: Any = None
+    lora: ModelPath | str | None = None
     override_architecture: str | None = None
 
 
-Model = str | ModelName
+def _kind_of_model(value: Any) -> str:
+    """Return the name of the form in which a model is given."""
+    if isinstance(value, Mapping):
+        return "RecipeDocument" if RECIPE_KEYS & value.keys() else "ModelName"
+    return "str"
+
+
+def _kind_of_token(value: Any) -> str:
+    """Return the name of the form in which a token's source is given."""
+    if isinstance(value, Mapping):
+        return "TokenOrigin" if "kind" in value else "ModelName"
+    return "str"
+
+
+NamedModel = Annotated[
+    Annotated[str, Tag("str")] | Annotated[ModelName, Tag("ModelName")],
+    Discriminator(_kind_of_token),
+]
+"""A model, not a recipe."""
+
+Model = Annotated[
+    Annotated[str, Tag("str")]
+    | Annotated[ModelName, Tag("ModelName")]
+    | Annotated["RecipeDocument", Tag("RecipeDocument")],
+    Discriminator(_kind_of_model),
+]
+"""A model, or a recipe whose result is meant."""
 
 
 class InputDocument(Document):
@@ -54,49 +83,66 @@ class SliceDocument(Document):
     residual_weight: float | None = None
 
 
+class StackDocument(Document):
+    """What a stack of layers is made of: an entry of `modules:`, or a whole recipe."""
+
+    models: Annotated[list[InputDocument], Field(min_length=1)] | None = None
+    slices: Annotated[list[SliceDocument], Field(min_length=1)] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class TokenOrigin(Document):
+    """A token's embedding that is not just some model's own."""
+
+    kind: Literal["zero", "model_token"]
+    model: NamedModel | None = None
+    token: str | None = None
+    token_id: Annotated[int, Field(ge=0)] | None = None
+
+
+class TokenDocument(Document):
+    """An entry of `tokens:`."""
+
+    source: Annotated[
+        Annotated[str, Tag("str")]
+        | Annotated[ModelName, Tag("ModelName")]
+        | Annotated[TokenOrigin, Tag("TokenOrigin")],
+        Discriminator(_kind_of_token),
+    ]
+    force: bool = False
+
+
 class TokenizerDocument(Document):
-    """mergekit's long form of `tokenizer_source`."""
+    """The long form of `tokenizer_source`."""
 
-    source: str | None = None
-    tokens: dict[str, Any] | None = None
-    pad_to_multiple_of: int | None = None
+    source: NamedModel = "union"
+    tokens: dict[str, TokenDocument] | None = None
+    pad_to_multiple_of: Annotated[int, Field(ge=1)] | None = None
 
 
-class RecipeDocument(Document):
+class RecipeDocument(StackDocument):
     """A whole recipe."""
 
     merge_method: str
-    models: Annotated[list[InputDocument], Field(min_length=1)] | None = None
-    slices: Annotated[list[SliceDocument], Field(min_length=1)] | None = None
-    modules: dict[str, Any] | None = None
+    modules: Annotated[dict[str, StackDocument], Field(min_length=1)] | None = None
     base_model: Model | None = None
-    parameters: dict[str, Any] | None = None
     dtype: DType | None = None
     out_dtype: DType | None = None
-    tokenizer_source: str | None = None
+    tokenizer_source: NamedModel | None = None
     tokenizer: TokenizerDocument | None = None
     chat_template: str | None = None
-    name: str | None = None
+    name: Annotated[str, Field(min_length=1)] | None = None
     allow_negative_weights: bool | None = None
     smooth: bool | None = None
 
 
 WITHOUT_EFFECT = {
-    "name": "only one document is read; a name has nothing to refer to",
     "allow_negative_weights": "weights are taken as written",
     "smooth": "weights are taken as written",
     "residual_weight": "mergekit does not read it either",
     "override_architecture": "the architecture is read off the model's tensors",
 }
 """Keys that mergekit or its forks know and that change nothing here."""
-
-NOT_YET = {
-    "modules": "merging several modules of one model is not supported yet; list `models:` instead",
-    "tokens": "choosing single tokens' sources is not supported yet; leave it out",
-    "pad_to_multiple_of": "padding the vocabulary is not supported yet; leave it out",
-    "lora": "adapters are not supported yet; apply them to their base first",
-}
-"""Keys whose meaning would be lost if they were passed over."""
 
 MERGEKIT_PARAMETERS = frozenset(
     {

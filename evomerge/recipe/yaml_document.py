@@ -77,16 +77,33 @@ def read_yaml(text: str, source: str) -> Any:
         source: what to call it in messages: usually a file name.
 
     Raises:
+        InvalidDocument: with line and column; or there is more than one document.
+    """
+    documents = read_all_yaml(text, source)
+    if len(documents) > 1:
+        raise InvalidDocument(
+            source, [Problem("", f"{len(documents)} documents where one is expected")]
+        )
+    return documents[0] if documents else None
+
+
+def read_all_yaml(text: str, source: str) -> list[Any]:
+    """Read YAML documents that are separated by `---`.
+
+    Args:
+        text: the documents.
+        source: what to call them in messages: usually a file name.
+
+    Returns:
+        One value for each, None for an empty one.
+
+    Raises:
         InvalidDocument: with line and column.
     """
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        _count_nodes(node, source)
-        loader = _Loader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
+        nodes = list(yaml.compose_all(text, Loader=_Loader))
+        _count_nodes(nodes, source)
+        return list(yaml.load_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -98,7 +115,7 @@ def read_yaml(text: str, source: str) -> Any:
         raise InvalidDocument(source, [Problem("", f"not YAML: {reason}")]) from None
 
 
-def _count_nodes(root: yaml.Node | None, source: str) -> None:
+def _count_nodes(roots: list[yaml.Node], source: str) -> None:
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:
@@ -109,7 +126,7 @@ def _count_nodes(root: yaml.Node | None, source: str) -> None:
             sizes[id(node)] = 1 + sum(size(child) for child in flat)
         return sizes[id(node)]
 
-    if root is not None and size(root) > MOST_NODES:
+    if sum(map(size, roots)) > MOST_NODES:
         raise InvalidDocument(source, [Problem("", f"unfolds to more than {MOST_NODES} values")])
 
 

@@ -7,7 +7,8 @@ blocks to reduce them (a norm, a threshold) and returns a formula for one block.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from math import prod
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,20 +16,23 @@ from torch import Tensor
 BLOCK = 1 << 17
 """Elements per block: 512 KiB of float32, so that a handful of operands stay in cache."""
 
-ROW = 1 << 10
-"""Elements per partial sum of a reduction: fixes the order of additions for any thread count."""
+Granularity = Literal["elements", "rows", "tensor"]
+"""What a block holds: any elements; whole rows of the last dimension; the whole tensor."""
 
 
 class Blocks(Protocol):
-    """A tensor that can be read piece by piece as float32."""
+    """A tensor that can be looked at piece by piece."""
 
     @property
     def numel(self) -> int:
         """Number of elements."""
         ...
 
-    def read(self, start: int, out: Tensor) -> None:
-        """Fill `out` (float32, 1-D) with elements [start, start + len(out))."""
+    def view(self, start: int, length: int) -> Tensor:
+        """Return elements [start, start + length), 1-D, in the dtype they are kept in.
+
+        They are only to be read, and valid until the next call.
+        """
         ...
 
 
@@ -43,23 +47,31 @@ class TensorBlocks:
         """Number of elements."""
         return self.tensor.numel()
 
-    def read(self, start: int, out: Tensor) -> None:
-        """Copy elements [start, start + len(out)) into `out`, as float32."""
-        out.copy_(self.tensor.reshape(-1)[start : start + len(out)])
+    def view(self, start: int, length: int) -> Tensor:
+        """Return elements [start, start + length) themselves."""
+        return self.tensor.reshape(-1)[start : start + length]
 
 
 class Scratch:
-    """Buffers by slot, allocated once, grown never in the loop."""
+    """Buffers by slot, allocated once, grown only for blocks larger than any before.
 
-    def __init__(self, block: int = BLOCK) -> None:
+    Args:
+        block: elements per block, where a method does not ask for whole rows or tensors.
+        device: where the buffers are.
+    """
+
+    def __init__(self, block: int = BLOCK, device: str = "cpu") -> None:
         self.block = block
-        self._buffers: dict[str, Tensor] = {}
+        self.device = torch.device(device)
+        self._buffers: dict[tuple[str, torch.dtype], Tensor] = {}
 
-    def take(self, slot: str, length: int) -> Tensor:
-        """Return the first `length` float32 elements of the buffer called `slot`."""
-        if slot not in self._buffers:
-            self._buffers[slot] = torch.empty(self.block, dtype=torch.float32)
-        return self._buffers[slot][:length]
+    def take(self, slot: str, length: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the first `length` elements of the buffer called `slot`, contents undefined."""
+        buffer = self._buffers.get((slot, dtype))
+        if buffer is None or len(buffer) < length:
+            buffer = torch.empty(max(self.block, length), dtype=dtype, device=self.device)
+            self._buffers[slot, dtype] = buffer
+        return buffer[:length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,15 @@ Formula = Callable[[Block], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
+class Views:
+    """One block of every operand as it is kept, only to be read: what native kernels take."""
+
+    start: int
+    models: list[Tensor]
+    base: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Operands:
     """The tensors one merge meets under one name.
 
@@ -107,6 +128,8 @@ class Operands:
         name: the tensor's name, for random masks.
         seed: the merge's seed, for random masks.
         scratch: buffers to walk in.
+        granularity: what blocks hold; as the method declares.
+        depth: of the tensor's layer in [0, 1]; 0 outside the layers.
     """
 
     models: tuple[Blocks, ...]
@@ -116,24 +139,46 @@ class Operands:
     name: str = ""
     seed: int = 0
     scratch: Scratch = field(default_factory=Scratch)
+    granularity: Granularity = "elements"
+    depth: float = 0.0
 
     @property
     def numel(self) -> int:
         """Number of elements of each operand."""
-        return (self.base or self.models[0]).numel
+        return prod(self.shape)
+
+    @property
+    def step(self) -> int:
+        """Elements per block: a multiple of the row's length, or all of them, where asked for."""
+        if self.granularity == "elements":
+            return self.scratch.block
+        row = self.shape[-1] if self.granularity == "rows" and self.shape else self.numel
+        return max(1, row, self.scratch.block // max(1, row) * row if row < self.numel else 0)
+
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """Yield (start, length) of every block."""
+        for start in range(0, self.numel, self.step):
+            yield start, min(self.step, self.numel - start)
 
     def walk(self) -> Iterator[Block]:
         """Yield block after block; each is valid until the next one is asked for."""
-        take, step = self.scratch.take, self.scratch.block
-        for start in range(0, self.numel, step):
-            length = min(step, self.numel - start)
-            models = [take(f"model {i}", length) for i in range(len(self.models))]
-            for source, buffer in zip(self.models, models, strict=True):
-                source.read(start, buffer)
-            base = take("base", length) if self.base else None
-            if self.base and base is not None:
-                self.base.read(start, base)
-            yield Block(start, models, base, take("spare", length))
+        for start, length in self.extents():
+            yield self.block(start, length)
+
+    def block(self, start: int, length: int) -> Block:
+        """Read elements [start, start + length) of every operand as float32."""
+        take = self.scratch.take
+        models = [take(f"model {i}", length) for i in range(len(self.models))]
+        for source, buffer in zip(self.models, models, strict=True):
+            buffer.copy_(source.view(start, length))
+        base = take("base", length).copy_(self.base.view(start, length)) if self.base else None
+        return Block(start, models, base, take("spare", length))
+
+    def views(self) -> Iterator[Views]:
+        """Yield block after block of the operands as they are kept, only to be read."""
+        for start, length in self.extents():
+            models = [source.view(start, length) for source in self.models]
+            yield Views(start, models, self.base.view(start, length) if self.base else None)
 
     def only(self, model: int) -> "Operands":
         """Return the same operands with one model left (and the base)."""
@@ -148,11 +193,4 @@ def gather(tensors: Sequence[Tensor], base: Tensor | None = None, **identity: ob
     """Wrap ordinary tensors of one shape as operands (for tests and notebooks)."""
     shape = tuple((base if base is not None else tensors[0]).shape)
     blocks = tuple(TensorBlocks(tensor) for tensor in tensors)
-    return Operands(blocks, TensorBlocks(base) if base is not None else None, shape, **identity)  # type: ignore[arg-type]  # keys, name, seed or scratch
-
-
-def fixed_order_sum(values: Tensor) -> float:
-    """Sum a 1-D float32 tensor in float64, in an order that threads cannot change."""
-    whole = len(values) // ROW * ROW
-    rows = values[:whole].view(-1, ROW).sum(dim=1, dtype=torch.float64).tolist()
-    return float(sum(rows, start=0.0)) + float(sum(values[whole:].tolist(), start=0.0))
+    return Operands(blocks, TensorBlocks(base) if base is not None else None, shape, **identity)  # type: ignore[arg-type]  # keys, name, seed, scratch or granularity

@@ -1,37 +1,152 @@
-"""Blending task vectors: plain sums, and sums over those that agree on a sign."""
+"""Task vectors thinned out, then combined: by a plain sum, or by those that agree on a sign."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from evomerge.tensor_ops.interpolation import weighted_sum
+from evomerge.tensor_ops import kernels
+from evomerge.tensor_ops.blocks import Block, Views
+from evomerge.tensor_ops.interpolation import divide_, nonzero_sum, weighted_sum
+from evomerge.tensor_ops.quantile import MagnitudeCut
+from evomerge.tensor_ops.random_mask import keep_mask
+
+Consensus = Literal["none", "sum", "count"]
+Chances = Callable[[Tensor], Tensor]
+"""A block of a task vector to each element's probability of being kept, float32."""
 
 
-def blend_deltas(
-    deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: bool, out: Tensor
-) -> Tensor:
-    """Write Σ wᵢ·δᵢ (divided by Σ wᵢ when `normalize`) into `out`; overwrites `deltas`.
+@dataclass(frozen=True, slots=True)
+class RandomMask:
+    """Elements kept by chance: with probability `density`, or as `chances` says of each.
 
-    A weight sum of zero, with `normalize`, gives zeros.
+    Attributes:
+        key: what the draws are a function of, as in `keep_mask`.
+        density: probability of keeping, in [0, 1].
+        chances: each element's own probability instead; None where all share `density`.
+        divide: whether what is kept is divided by its own probability.
     """
-    weighted_sum(deltas, weights, out)
-    if not normalize:
-        return out
-    total = sum(weights)
-    return out.div_(total) if total else out.zero_()
+
+    key: tuple[int, str, str]
+    density: float
+    chances: Chances | None = None
+    divide: bool = False
+
+    def apply_(self, delta: Tensor, start: int) -> Tensor:
+        """Zero what is dropped, in place; `start` is the first element's index."""
+        chances = self.chances(delta) if self.chances else self.density
+        kept = keep_mask(self.key, start, len(delta), chances, device=delta.device)
+        if self.divide and isinstance(chances, Tensor):
+            delta.div_(chances)
+        return delta.mul_(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Thinning:
+    """What is left of one task vector: magnitudes within a band, a random share, a factor.
+
+    Attributes:
+        floor: what is smaller is dropped; None keeps all.
+        ceiling: what it would keep is dropped: outliers; None keeps all.
+        mask: what chance leaves; None keeps all.
+        factor: multiplies the rest.
+    """
+
+    floor: MagnitudeCut | None = None
+    ceiling: MagnitudeCut | None = None
+    mask: RandomMask | None = None
+    factor: float = 1.0
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the task vector stays as it is."""
+        return self.floor is self.ceiling is self.mask is None and self.factor == 1.0
+
+    def apply_(self, delta: Tensor, start: int) -> Tensor:
+        """Thin out a block of a task vector in place; `start` is its first element's index."""
+        outliers = self.ceiling.keeps(delta, start) if self.ceiling else None
+        if self.floor:
+            delta.mul_(self.floor.keeps(delta, start))
+        if outliers is not None:
+            delta.mul_(outliers.logical_not_())
+        if self.mask:
+            self.mask.apply_(delta, start)
+        return delta.mul_(self.factor) if self.factor != 1.0 else delta
+
+
+@dataclass(frozen=True, slots=True)
+class Election:
+    """The formula of the task-arithmetic family: θ₀ + scale · consensus of wᵢ·thinᵢ(θᵢ - θ₀).
+
+    'none' sums all; 'sum' elects per element the sign of the weighted sum, 'count' the sign most
+    models have (+ where they tie), and sums those that have it (Yadav et al., 2023, eq. 1-2).
+    With `normalize` the sum is divided by the weights of those that took part (where these add up
+    to zero, by 1). Rounded to float32 after every operation, models in their order.
+
+    Attributes:
+        weights: one per model.
+        thinnings: one per model.
+        consensus: how signs are elected.
+        normalize: whether to divide.
+        scale: λ.
+    """
+
+    weights: tuple[float, ...]
+    thinnings: tuple[Thinning, ...]
+    consensus: Consensus
+    normalize: bool
+    scale: float = 1.0
+
+    def __call__(self, block: Block) -> Tensor:
+        """Return the float32 result for one block."""
+        deltas = block.deltas()
+        for delta, thinning in zip(deltas, self.thinnings, strict=True):
+            thinning.apply_(delta, block.start)
+        merged = self._combine(deltas, block.spare)
+        return merged.mul_(self.scale).add_(block.base)
+
+    def write(self, views: Views, out: Tensor) -> bool | None:
+        """Write the result in the dtype of `out`, the same bits, by native kernels.
+
+        Returns:
+            Whether all of it is finite after rounding; None where the kernels do not apply, and
+            `out` is as it was.
+        """
+        return kernels.elect(self, views, out)
+
+    @property
+    def divisor(self) -> float:
+        """What a plain sum is divided by."""
+        plain = self.consensus == "none" and self.normalize
+        return nonzero_sum(self.weights) if plain else 1.0
+
+    def _combine(self, deltas: Sequence[Tensor], out: Tensor) -> Tensor:
+        if self.consensus == "none":
+            return divide_(weighted_sum(deltas, self.weights, out), self.divisor)
+        return blend_agreeing(
+            deltas, self.weights, normalize=self.normalize, count=self.consensus == "count", out=out
+        )
 
 
 def blend_agreeing(
-    deltas: Sequence[Tensor], weights: Sequence[float], *, normalize: bool, out: Tensor
+    deltas: Sequence[Tensor],
+    weights: Sequence[float],
+    *,
+    normalize: bool,
+    count: bool = False,
+    out: Tensor,
 ) -> Tensor:
     """Elect a sign per element and sum the weighted deltas that have it (Yadav et al., 2023).
 
-    γ = sign(Σ wᵢδᵢ), with +1 for zero; out = Σ_{sign(wᵢδᵢ)=γ} wᵢδᵢ, divided by the weights of
-    those that agree when `normalize`. Overwrites `deltas`.
+    γ = sign(Σ wᵢδᵢ), or with `count` sign(Σ sign(wᵢδᵢ)), +1 for zero;
+    out = Σ_{sign(wᵢδᵢ)=γ} wᵢδᵢ, divided by the weights of those that agree when `normalize`.
+    Overwrites `deltas`.
     """
     weighted_sum(deltas, weights, out)
-    positive = out >= 0
+    votes = torch.stack([delta.sign() for delta in deltas]).sum(dim=0) if count else out
+    positive = votes >= 0
     shares = torch.zeros_like(out) if normalize else None
     out.zero_()
     for weighted, weight in zip(deltas, weights, strict=True):

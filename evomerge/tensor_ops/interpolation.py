@@ -1,12 +1,58 @@
-"""Weighted sums and spherical interpolation of blocks."""
+"""Blends: one factor per model, spherical interpolation among them."""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from evomerge.tensor_ops import kernels
+from evomerge.tensor_ops.blocks import Block, Views
+
 PARALLEL = 0.9995
 """Above this |cos| two vectors are blended linearly: the sphere is flat between them."""
+CANCELLED = 1e-8
+"""Weights whose sum is smaller cannot be divided by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """The formula of every method whose result is a combination with fixed factors.
+
+    Σ wᵢxᵢ / divisor, or with `deltas` θ₀ + scale·(Σ wᵢ(xᵢ - θ₀)) / divisor; each product, sum
+    and quotient rounded to float32 in this order, models in theirs, the base's own share first.
+
+    Attributes:
+        factors: wᵢ, one per model.
+        base: factor of the base itself; None leaves it out. Not with `deltas`.
+        deltas: whether task vectors are combined and added to the base.
+        divisor: applied to the sum; not zero.
+        scale: applied to the sum of task vectors.
+    """
+
+    factors: tuple[float, ...]
+    base: float | None = None
+    deltas: bool = False
+    divisor: float = 1.0
+    scale: float = 1.0
+
+    def __call__(self, block: Block) -> Tensor:
+        """Return the float32 result for one block."""
+        if self.deltas:
+            merged = weighted_sum(block.deltas(), self.factors, block.spare)
+            return divide_(merged, self.divisor).mul_(self.scale).add_(block.base)
+        own = [] if self.base is None else [self.base]
+        tensors = [*([block.base] if own else []), *block.models]
+        return divide_(weighted_sum(tensors, (*own, *self.factors), block.spare), self.divisor)
+
+    def write(self, views: Views, out: Tensor) -> bool | None:
+        """Write the result in the dtype of `out`, the same bits, by native kernels.
+
+        Returns:
+            Whether all of it is finite after rounding; None where the kernels do not apply, and
+            `out` is as it was.
+        """
+        return kernels.blend(self, views, out)
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float], out: Tensor) -> Tensor:
@@ -21,6 +67,27 @@ def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[float], out: Tenso
     for tensor, weight in zip(tensors[1:], weights[1:], strict=True):
         out.add_(tensor.mul_(weight))
     return out
+
+
+def divide_(values: Tensor, divisor: float) -> Tensor:
+    """Divide in place, rounding once: a GPU would multiply by a plain number's inverse."""
+    return values.div_(values.new_tensor([divisor])) if divisor != 1.0 else values
+
+
+def relative(weights: Sequence[float]) -> tuple[tuple[float, ...], float]:
+    """Divide weights by the largest, and return that too.
+
+    Equal weights become 1: their means, and votes that cancel, are then exact. Weights of which
+    one is negative, or all are zero, are left alone: where they cancel, nothing divides them.
+    """
+    unit = max(weights) if min(weights) >= 0.0 < max(weights) else 1.0
+    return tuple(weight / unit for weight in weights), unit
+
+
+def nonzero_sum(weights: Sequence[float]) -> float:
+    """Return the sum to divide by: 1 where the weights cancel, to 1e-8 (as mergekit has it)."""
+    total = math.fsum(weights)
+    return total if abs(total) > CANCELLED else 1.0
 
 
 def slerp_factors(t: float, dot: float, norm0: float, norm1: float) -> tuple[float, float]:

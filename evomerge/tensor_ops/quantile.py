@@ -6,14 +6,19 @@ that fall into the deciding bin. Of equal magnitudes the ones with the lowest in
 that exactly k survive, for any block size, device and thread count.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from evomerge.tensor_ops import kernels
+from evomerge.tensor_ops.blocks import Operands
+
 UPPER = 1 << 16
 LOWER = 1 << 15
+ALL = 2**63 - 1
+"""Index beyond all elements: every equal is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,8 @@ class MagnitudeCut:
     threshold: float
     last_equal: int
 
-    def trim_(self, values: Tensor, start: int) -> Tensor:
-        """Zero what is cut, in place.
+    def keeps(self, values: Tensor, start: int) -> Tensor:
+        """Tell what is kept: a bool tensor of the shape of `values`.
 
         Args:
             values: float32, 1-D: elements [start, start + len(values)) of the flat tensor.
@@ -35,23 +40,79 @@ class MagnitudeCut:
         if start <= self.last_equal:
             equal = (size == self.threshold)[: self.last_equal - start + 1]
             keep[: len(equal)] |= equal
-        return values.mul_(keep)
+        return keep
 
 
-def find_magnitude_cut(blocks: Callable[[], Iterable[Tensor]], keep: int) -> MagnitudeCut:
-    """Find the cut that keeps exactly the `keep` largest magnitudes.
+@dataclass(frozen=True, slots=True)
+class Deltas:
+    """The task vector of a single model, walked block by block as often as needed."""
+
+    operands: Operands
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (block.deltas()[0] for block in self.operands.walk())
+
+
+def find_magnitude_cuts(blocks: Iterable[Tensor], keeps: Sequence[int]) -> list[MagnitudeCut]:
+    """Find, for each number in `keeps`, the cut that keeps exactly so many largest magnitudes.
 
     Args:
-        blocks: called to walk the tensor (up to three times); yields float32 1-D blocks in order.
-        keep: how many elements survive, at least 1 and at most all.
+        blocks: float32 1-D blocks of a tensor in order; iterated over up to 2 + len(keeps) times.
+        keeps: how many elements survive, each at least 1 and at most all.
     """
-    upper = _count((_bits(b) >> 15 for b in blocks()), UPPER)
-    bin_, above = _deciding_bin(upper, keep)
-    inside = (bits[(bits >> 15) == bin_] & (LOWER - 1) for bits in map(_bits, blocks()))
-    low, above_in_bin = _deciding_bin(_count(inside, LOWER), keep - above)
-    bits = (bin_ << 15) | low
-    threshold = torch.tensor(bits, dtype=torch.int32).view(torch.float32).item()
-    return MagnitudeCut(threshold, _last_equal(blocks, bits, keep - above - above_in_bin))
+    return [
+        MagnitudeCut(_as_float(bits), ALL if kept == equals else _last_equal(blocks, bits, kept))
+        for bits, kept, equals in _find_bits(blocks, keeps)
+    ]
+
+
+def find_largest(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[float]:
+    """Find magnitudes by rank: 1 is the largest; exact, in two walks for any number of ranks.
+
+    Args:
+        blocks: float32 1-D blocks of a tensor; iterated over twice.
+        ranks: each at least 1 and at most the number of elements.
+    """
+    return [_as_float(bits) for bits, _, _ in _find_bits(blocks, ranks)]
+
+
+def _find_bits(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return per rank: bits of that magnitude, how many of its equals rank so high, all equals."""
+    upper = _count_upper(blocks)
+    places = [_deciding_bin(upper, rank) for rank in ranks]
+    inside = _count_inside(blocks, {bin_ for bin_, _ in places})
+    found = []
+    for rank, (bin_, above) in zip(ranks, places, strict=True):
+        lower = inside[bin_]
+        low, above_in_bin = _deciding_bin(lower, rank - above)
+        found.append(((bin_ << 15) | low, rank - above - above_in_bin, int(lower[low])))
+    return found
+
+
+def _native(blocks: Iterable[Tensor]) -> kernels.Magnitudes | None:
+    return kernels.magnitudes(blocks.operands) if isinstance(blocks, Deltas) else None
+
+
+def _count_upper(blocks: Iterable[Tensor]) -> Tensor:
+    native = _native(blocks)
+    return native.count_upper() if native else _count((_bits(b) >> 15 for b in blocks), UPPER)
+
+
+def _count_inside(blocks: Iterable[Tensor], bins: set[int]) -> dict[int, Tensor]:
+    """Count the lower 15 bits of what falls into each of these bins of the upper 16."""
+    if native := _native(blocks):
+        return native.count_inside(bins)
+    counts = {bin_: torch.zeros(LOWER, dtype=torch.int64) for bin_ in bins}
+    for bits in map(_bits, blocks):
+        upper = bits >> 15
+        for bin_, count in counts.items():
+            inside = bits[upper == bin_] & (LOWER - 1)
+            count.add_(torch.bincount(inside.cpu(), minlength=LOWER))
+    return counts
+
+
+def _as_float(bits: int) -> float:
+    return float(torch.tensor(bits, dtype=torch.int32).view(torch.float32))
 
 
 def _bits(block: Tensor) -> Tensor:
@@ -61,7 +122,7 @@ def _bits(block: Tensor) -> Tensor:
 def _count(keys: Iterable[Tensor], bins: int) -> Tensor:
     counts = torch.zeros(bins, dtype=torch.int64)
     for key in keys:
-        counts += torch.bincount(key, minlength=bins)
+        counts += torch.bincount(key.cpu(), minlength=bins)
     return counts
 
 
@@ -73,10 +134,12 @@ def _deciding_bin(counts: Tensor, keep: int) -> tuple[int, int]:
     return len(counts) - 1 - place, above
 
 
-def _last_equal(blocks: Callable[[], Iterable[Tensor]], bits: int, equals_to_keep: int) -> int:
+def _last_equal(blocks: Iterable[Tensor], bits: int, equals_to_keep: int) -> int:
     """Index of the last element kept whose magnitude has these bits (NaN equals itself here)."""
+    if native := _native(blocks):
+        return native.find_equal(bits, equals_to_keep)
     start = 0
-    for block in blocks():
+    for block in blocks:
         places = (_bits(block) == bits).nonzero().flatten()
         if len(places) >= equals_to_keep:
             return start + int(places[equals_to_keep - 1])

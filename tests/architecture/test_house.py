@@ -11,7 +11,7 @@ import pytest
 
 from evomerge.config import RunConfig
 from evomerge.recipe import parse_recipe, read_yaml
-from evomerge.recipe.load import Findings, read_shape
+from evomerge.recipe.shape import Findings, read_shape
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "evomerge"

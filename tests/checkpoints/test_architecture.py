@@ -8,7 +8,16 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.checkpoints.architecture import is_head, read_layout
+from evomerge.checkpoints.architecture import (
+    Layout,
+    find_spelling,
+    find_tensor,
+    is_head,
+    is_optional,
+    is_tied,
+    read_layout,
+    read_modules,
+)
 
 TINY: dict[str, dict[str, Any]] = {
     "llama": {"num_hidden_layers": 3, "hidden_size": 16, "intermediate_size": 24},
@@ -18,7 +27,7 @@ TINY: dict[str, dict[str, Any]] = {
     "gpt_neox": {"num_hidden_layers": 3, "hidden_size": 16, "intermediate_size": 24},
     "opt": {"num_hidden_layers": 3, "hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 16},
     "bert": {"num_hidden_layers": 3, "hidden_size": 16, "intermediate_size": 24},
-    "t5": {"num_layers": 3, "num_decoder_layers": 2, "d_model": 16, "d_ff": 24, "d_kv": 4},
+    "t5": {"num_layers": 2, "num_decoder_layers": 3, "d_model": 16, "d_ff": 24, "d_kv": 4},
 }
 HEADS = {"llama", "mistral", "qwen2"}
 
@@ -51,13 +60,12 @@ def names_of(kind: str) -> tuple[dict[str, Any], list[str]]:
         ("gpt_neox", "gpt_neox.layers.", "num_hidden_layers"),
         ("opt", "model.decoder.layers.", "num_hidden_layers"),
         ("bert", "bert.encoder.layer.", "num_hidden_layers"),
-        ("t5", "encoder.block.", "num_layers"),
     ],
 )
 def test_the_layer_stack_of_a_real_model_is_found(kind: str, stack: str, key: str) -> None:
     config, names = names_of(kind)
     layout = read_layout(config, names)
-    assert (layout.stack, layout.layers, layout.layer_key) == (stack, 3, key)
+    assert (layout.stack, layout.layers, layout.layer_key) == (stack, 3, (key,))
     inside = {layout.name(layer, part) for layer in range(3) for part in layout.parts}
     assert {name for name in names if name.startswith(stack)} <= inside
     assert sorted([*layout.before, *layout.after, *(inside & set(names))]) == sorted(names)
@@ -103,7 +111,9 @@ def test_the_stack_whose_length_the_config_states_wins_over_a_larger_one() -> No
     names += [f"text.layers.{i}.w" for i in range(2)]
     assert read_layout({"num_hidden_layers": 2}, names).stack == "text.layers."
     assert read_layout({"text_config": {"num_hidden_layers": 2}}, names).stack == "text.layers."
-    assert read_layout({}, names).stack == "vision.blocks."
+    assert read_layout({}, names).stack == "text.layers.", "text comes before pictures"
+    plain = [name.replace("vision", "first").replace("text", "second") for name in names]
+    assert read_layout({}, plain).stack == "first.blocks.", "nothing is stated: the largest"
 
 
 def test_a_model_without_layers_has_an_empty_stack() -> None:
@@ -111,3 +121,210 @@ def test_a_model_without_layers_has_an_empty_stack() -> None:
     assert (layout.stack, layout.layers, layout.parts) == ("", 0, ())
     assert (layout.before, layout.after, layout.layer_key) == (("wte.weight",), ("weight",), None)
     assert layout.locate("weight") is None
+
+
+# ------------------------------------------------------------------------------ several stacks
+
+
+def stack(prefix: str, layers: int, *parts: str) -> list[str]:
+    return [f"{prefix}{i}.{part}" for i in range(layers) for part in parts or ("a.weight",)]
+
+
+def by_module(config: dict[str, Any], names: list[str]) -> dict[str, Layout]:
+    layouts = read_modules(config, names)
+    members = [
+        {layout.name(i, p) for i in range(layout.layers) for p in layout.parts} & set(names)
+        | {*layout.before, *layout.after}
+        for layout in layouts
+    ]
+    assert sorted(name for member in members for name in member) == sorted(names)
+    assert layouts[0] == read_layout(config, names)
+    return {layout.module: layout for layout in layouts}
+
+
+def test_t5_is_a_decoder_an_encoder_and_what_they_share() -> None:
+    config, names = names_of("t5")
+    found = by_module(config, names)
+    assert list(found) == ["decoder", "encoder", "shared"]
+    assert found["encoder"].stack == "encoder.block."
+    assert (found["encoder"].layers, found["encoder"].layer_key) == (3, ("num_layers",))
+    assert (found["decoder"].layers, found["decoder"].layer_key) == (2, ("num_decoder_layers",))
+    assert found["shared"].layers == 0
+    assert {*found["shared"].before, *found["shared"].after} == {"shared.weight", "lm_head.weight"}
+
+
+SEES = {"text_config": {"num_hidden_layers": 2}, "vision_config": {"num_hidden_layers": 2}}
+
+
+@pytest.mark.parametrize(
+    ("text", "vision", "bridge"),
+    [
+        ("language_model.model.layers.", "vision_tower.encoder.layers.", "multi_modal_projector"),
+        ("model.language_model.layers.", "model.vision_tower.layers.", "model.connector"),
+        ("model.layers.", "visual.blocks.", "visual.merger"),
+    ],
+)
+def test_a_model_that_sees_has_a_decoder_a_tower_and_a_projector(
+    text: str, vision: str, bridge: str
+) -> None:
+    loose = [f"{bridge}.mlp.0.weight", f"{bridge}.mlp.2.weight", "lm_head.weight"]
+    names = [*stack(text, 2), *stack(vision, 2, "a", "b", "c"), *loose, f"{vision[:7]}x.bias"]
+    config = SEES | {"tie_word_embeddings": False}
+    found = by_module(config, names)
+    assert list(found) == ["text_decoder", "vision_tower", "multi_modal_projector"]
+    assert found["text_decoder"].stack == text
+    assert found["text_decoder"].layer_key == ("text_config", "num_hidden_layers")
+    assert found["vision_tower"].layer_key == ("vision_config", "num_hidden_layers")
+    assert found["multi_modal_projector"].layer_key is None
+    assert len(found["multi_modal_projector"].after) == 2
+    assert "lm_head.weight" in found["text_decoder"].after
+
+
+def test_a_tower_keeps_the_name_its_model_gives_it() -> None:
+    names = [*stack("language_model.model.layers.", 2), *stack("vision_model.model.layers.", 2)]
+    assert list(by_module(SEES, names)) == ["text_decoder", "vision_model"]
+
+
+def test_experts_are_parts_of_their_layer_even_where_there_are_as_many_as_layers() -> None:
+    names = stack("model.layers.", 4, *stack("mlp.experts.", 4, "up.weight"), "mlp.gate.weight")
+    (layout,) = read_modules({"num_hidden_layers": 4, "num_experts": 4}, names)
+    assert (layout.stack, layout.layers, len(layout.parts)) == ("model.layers.", 4, 5)
+    assert layout.locate("model.layers.3.mlp.experts.2.up.weight") == (3, "mlp.experts.2.up.weight")
+
+
+def test_a_stack_within_a_numbered_module_is_found_by_its_stated_length() -> None:
+    names = ["models.0.embed.weight", *stack("models.0.layers.", 5), "models.0.norm.weight"]
+    (layout,) = read_modules({"num_hidden_layers": 5}, names)
+    assert (layout.stack, layout.layers) == ("models.0.layers.", 5)
+
+
+def test_a_layer_more_than_the_config_states_belongs_to_the_stack() -> None:
+    names = stack("model.layers.", 4, *stack("mlp.experts.", 7))
+    (layout,) = read_modules({"num_hidden_layers": 3}, names)
+    assert (layout.stack, layout.layers) == ("model.layers.", 4)
+
+
+def test_two_stacks_of_no_known_role_are_called_by_their_prefixes() -> None:
+    names = [*stack("left.layers.", 2), *stack("right.h.", 3), "left.norm.weight"]
+    found = by_module({"num_hidden_layers": 3, "n_layer": 2}, names)
+    assert set(found) == {"left", "right"}
+    assert found["left"].after == ("left.norm.weight",)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    names=st.lists(
+        st.from_regex(
+            r"(model|visual|encoder|decoder)(\.(layers|h|merger)\.[0-4])?(\.[0-2])?\.w",
+            fullmatch=True,
+        ),
+        unique=True,
+    ),
+    stated=st.dictionaries(
+        st.sampled_from(["num_hidden_layers", "n_layer", "decoder_layers"]), st.integers(0, 5)
+    ),
+)
+def test_whatever_the_names_every_tensor_is_in_exactly_one_module(
+    names: list[str], stated: dict[str, int]
+) -> None:
+    by_module(stated, names)
+
+
+# ------------------------------------------------------------------------------------ spellings
+
+
+@pytest.mark.parametrize(
+    ("asked", "stored"),
+    [
+        ("transformer.h.0.ln_1.weight", "h.0.ln_1.weight"),
+        ("h.0.ln_1.weight", "transformer.h.0.ln_1.weight"),
+        ("bert.encoder.layer.1.output.LayerNorm.weight", "encoder.layer.1.output.LayerNorm.gamma"),
+        ("embeddings.LayerNorm.beta", "bert.embeddings.LayerNorm.bias"),
+        ("model.decoder.layers.0.fc1.bias", "decoder.layers.0.fc1.bias"),
+        ("language_model.model.layers.0.a", "model.language_model.layers.0.a"),
+        ("language_model.lm_head.weight", "lm_head.weight"),
+        ("model.layers.0.a", "model.language_model.layers.0.a"),
+        ("visual.blocks.0.a", "model.visual.blocks.0.a"),
+        ("model.vision_tower.encoder.layers.0.a", "vision_tower.vision_model.encoder.layers.0.a"),
+        ("embed_out.weight", "lm_head.weight"),
+        ("lm_head.decoder.bias", "lm_head.bias"),
+        ("encoder.embed_tokens.weight", "shared.weight"),
+    ],
+)
+def test_a_tensor_is_found_by_its_other_name(asked: str, stored: str) -> None:
+    entries = {stored: 1, "model.layers.7.other.weight": 2}
+    untied = {"tie_word_embeddings": False}
+    assert find_tensor(asked, entries, untied) == stored == find_spelling(asked, entries)
+    assert find_tensor(stored, {asked: 1}, untied) == asked, "and the other way round"
+    assert find_tensor(asked, {asked: 1, stored: 2}, untied) == asked, "its own name comes first"
+
+
+@pytest.mark.parametrize(
+    ("asked", "entries"),
+    [
+        ("model.layers.0.mlp.weight", {"model.layers.1.mlp.weight"}),
+        ("encoder.block.0.a", {"decoder.block.0.a"}),
+        ("model.encoder.layers.0.a", {"model.decoder.layers.0.a"}),
+        ("vision_tower.encoder.layers.0.a", {"model.layers.0.a", "encoder.layers.0.a"}),
+        ("model.norm.weight", {"model.norm.bias"}),
+        ("lm_head.dense.weight", {"model.embed_tokens.weight"}),
+    ],
+)
+def test_another_tensor_is_not_taken_for_it(asked: str, entries: set[str]) -> None:
+    assert find_tensor(asked, entries, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "embedding"),
+    [
+        ("lm_head.weight", "model.embed_tokens.weight"),
+        ("lm_head.weight", "transformer.wte.weight"),
+        ("lm_head.weight", "wte.weight"),
+        ("lm_head.weight", "transformer.word_embeddings.weight"),
+        ("lm_head.weight", "model.decoder.embed_tokens.weight"),
+        ("lm_head.weight", "backbone.embeddings.weight"),
+        ("lm_head.weight", "shared.weight"),
+        ("language_model.lm_head.weight", "language_model.model.embed_tokens.weight"),
+        ("embed_out.weight", "gpt_neox.embed_in.weight"),
+        ("cls.predictions.decoder.weight", "bert.embeddings.word_embeddings.weight"),
+        ("lm_head.decoder.weight", "roberta.embeddings.word_embeddings.weight"),
+        ("vocab_projector.weight", "distilbert.embeddings.word_embeddings.weight"),
+        ("decoder.weight", "model.embeddings.tok_embeddings.weight"),
+        ("proj_out.weight", "model.decoder.embed_tokens.weight"),
+        ("output.weight", "model.tok_embeddings.weight"),
+    ],
+)
+def test_a_tied_head_is_its_embedding(head: str, embedding: str) -> None:
+    for config in ({}, {"tie_word_embeddings": True}):
+        assert find_tensor(head, {embedding: 1}, config) == embedding
+        assert find_spelling(head, {embedding: 1}) is None
+        assert is_optional(head, config)
+    untied = {"tie_word_embeddings": False}
+    assert find_tensor(head, {embedding: 1}, untied) is None
+    assert not is_optional(head, untied)
+
+
+def test_whether_heads_are_tied_is_read_where_the_configuration_says_it() -> None:
+    assert is_tied({})
+    assert not is_tied({"text_config": {"tie_word_embeddings": False}})
+    assert is_tied({"tie_word_embeddings": True, "text_config": {"tie_word_embeddings": False}})
+
+
+def test_buffers_and_heads_of_pretraining_may_be_lacking_but_weights_may_not() -> None:
+    untied = {"tie_word_embeddings": False}
+    lacking = [
+        "h.0.attn.bias", "transformer.h.0.attn.masked_bias", "bert.embeddings.position_ids",
+        "model.layers.0.self_attn.rotary_emb.inv_freq", "bert.pooler.dense.weight",
+        "gpt_neox.layers.0.attention.bias", "final_logits_bias", "cls.seq_relationship.bias",
+        "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight",
+    ]  # fmt: skip
+    needed = [
+        "h.0.attn.c_attn.bias", "model.layers.0.self_attn.q_proj.bias", "lm_head.weight",
+        "model.embed_tokens.weight", "model.decoder.embed_tokens.weight",
+        "decoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+    ]  # fmt: skip
+    assert [name for name in lacking if not is_optional(name, untied)] == []
+    assert [name for name in needed if is_optional(name, untied)] == []
+    shared = {"is_encoder_decoder": True, "tie_word_embeddings": True}
+    assert is_optional("decoder.embed_tokens.weight", shared)
+    assert not is_optional("model.decoder.embed_tokens.weight", {"tie_word_embeddings": True})

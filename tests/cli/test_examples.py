@@ -16,7 +16,7 @@ from evomerge.cli.main import app
 Run = Callable[..., Any]
 WriteRun = Callable[..., Path]
 PACKAGE = str(Path(__file__).parents[2])
-ORDER = ("ls", "cp", "validate", "merge", "evolve", "resume", "runs", "show")
+ORDER = ("ls", "cp", "validate", "merge", "extract-lora", "evolve", "resume", "runs", "show")
 
 
 def verbs() -> list[str]:

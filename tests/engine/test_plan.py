@@ -54,14 +54,14 @@ def test_every_mismatch_is_listed_at_once(tiny_llama: MakeModel, tmp_path: Path)
         plan_of(good, bad, worse)
     messages = [problem.message for problem in caught.value.problems]
     assert f"{bad} lacks tensor {UP}" in messages
-    assert f"{NORM} is [5] in {bad} but [32] in {good}" in messages
+    assert f"{NORM} is [32] in {good} but [5] in {bad}" in messages
     assert f"{worse} has tensor extra and 1 more, which {good} lacks" in messages
 
 
 def test_other_vocabularies_and_widths_are_told_by_tensor(tiny_llama: MakeModel) -> None:
     first, second = tiny_llama(0), tiny_llama(0, vocab_size=65)
     with pytest.raises(
-        RecipeError, match=r"embed_tokens.weight is \[65, 32\] in .* but \[64, 32\]"
+        RecipeError, match=r"embed_tokens.weight is \[64, 32\] in .* but \[65, 32\]"
     ):
         plan_of(first, second)
     with pytest.raises(RecipeError, match=r"… and [0-9]+ more of the kind") as caught:
@@ -88,7 +88,7 @@ def test_quantized_models_are_refused(tiny_llama: MakeModel, tmp_path: Path) -> 
     good = tiny_llama(0)
     config = {"quantization_config": {"quant_method": "gptq"}}
     stated = altered(good, tmp_path / "stated", config)
-    with pytest.raises(CheckpointError, match="is quantized; give the unquantized model"):
+    with pytest.raises(CheckpointError, match="is quantized. Give the unquantized model"):
         plan_of(good, stated)
     packed = altered(good, tmp_path / "packed", None, **{UP: torch.zeros(48, 32).to(torch.int8)})
     with pytest.raises(RecipeError, match=f"{UP} in .*packed has dtype I8: quantized weights"):
@@ -183,7 +183,7 @@ def with_tokenizer(source: Path, target: Path, word: str | None = None) -> Path:
     return target
 
 
-def test_different_tokenizers_warn_and_their_union_is_refused(
+def test_different_tokenizers_warn_and_their_union_has_all_tokens(
     tiny_llama: MakeModel, tmp_path: Path
 ) -> None:
     first = with_tokenizer(tiny_llama(0), tmp_path / "first")
@@ -192,11 +192,13 @@ def test_different_tokenizers_warn_and_their_union_is_refused(
     assert plan_of(first, same).warnings == ()
     (warning,) = plan_of(first, same, other).warnings
     assert warning == f"{other} has another tokenizer than {first}: merged embeddings mix tokens"
-    assert plan_of(first, same, tokenizer_source="union").tokenizer == first
-    with pytest.raises(
-        RecipeError, match="tokenizer_source: a union of different tokenizers is not"
-    ):
-        plan_of(first, other, tokenizer_source="union")
+    assert plan_of(first, same, tokenizer_source="union").tokenizer.folder == first
+    united = plan_of(first, other, tokenizer_source="union")
+    assert united.tokenizer.vocabulary is not None
+    assert "new" in united.tokenizer.vocabulary.tokens
+    size = united.tokenizer.vocabulary.size
+    assert {t.shape[0] for t in united.tensors if "embed" in t.name} == {size}
+    assert united.config["vocab_size"] == size
 
 
 @pytest.mark.parametrize("prefix", ["", "model:"])
@@ -206,8 +208,8 @@ def test_tokenizer_source_chooses_the_folder(
     first = with_tokenizer(tiny_llama(0), tmp_path / "first")
     other = with_tokenizer(tiny_llama(1), tmp_path / "other", "new")
     source = f"{prefix}{other}"
-    assert plan_of(first, other, tokenizer_source=source).tokenizer == other
-    assert plan_of(first, other).tokenizer == first
+    assert plan_of(first, other, tokenizer_source=source).tokenizer.folder == other
+    assert plan_of(first, other).tokenizer.folder == first
     with pytest.raises(RecipeError, match="tokenizer_source: there is no model folder /nowhere"):
         plan_of(first, other, tokenizer_source=f"{prefix}/nowhere")
 

@@ -155,7 +155,7 @@ def test_a_stack_of_other_depth_agrees_and_is_made_of_the_sources_own_bytes(
     assert_same_bits(module, tensors)
     sources = [Checkpoint(str(folder)) for folder in folders]
     layout = read_layout(sources[0].config, sources[0].entries)
-    assert plan.config[layout.layer_key or ""] == 5
+    assert plan.config[(layout.layer_key or ("",))[-1]] == 5
     expected = [(0, 0), (0, 1), (1, 1), (1, 2), (0, 2)]  # (model, layer) of layers 0 to 4
     for layer, (model, origin) in enumerate(expected):
         for part in layout.parts:

@@ -42,7 +42,7 @@ base_model: c
 Dtype: bfloat16
 models:
   - model: a
-    parameters: {densty: 0.5, density: 0, weight: 2}
+    parameters: {densty: 0.5, density: -1, weight: 2}
   - model: b
     paramters: {weight: 1}
 parameters: {lamda: 3, normalize: 0.5}
@@ -55,7 +55,7 @@ out_dtype: bloat16
         "'bf16' or 'auto'",
         "parameters.lamda: ties has no parameter 'lamda' (did you mean 'lambda'?)",
         "parameters.normalize: normalize must be true or false, not 0.5",
-        "models[0].parameters.density: density must be in (0, 1]: 0",
+        "models[0].parameters.density: density must be in [0, 1]: -1",
         "models[0].parameters.densty: ties has no parameter 'densty' (did you mean 'density'?)",
     ]
 
@@ -67,8 +67,8 @@ out_dtype: bloat16
         ({"merge_method": 3}, "merge_method: input should be a valid string"),
         ({"Models": TWO}, "Models: unknown key 'Models' (did you mean 'models'?)"),
         ({"slices": []}, "slices: list should have at least 1 item after validation, not 0"),
-        ({"slices": [{"sources": TWO}]}, "give either `models:` or `slices:`, and not both"),
-        ({"models": None}, "give either `models:` or `slices:`, and not both"),
+        ({"slices": [{"sources": TWO}]}, "give exactly one of `models:`, `slices:` and `modules:`"),
+        ({"models": None}, "give exactly one of `models:`, `slices:` and `modules:`"),
         ({"models": "a"}, "models: input should be a valid list"),
         ({"models": [TWO[0], {"model": "b"}]}, "models[1]: weight is missing"),
         ({"models": [TWO[0], {"parameters": {}}]}, "models[1].model: field required"),
@@ -82,7 +82,7 @@ out_dtype: bloat16
         ),
         (
             {"models": [{"model": {"model": "a", "lora": {"x": 1}}}]},
-            "models[0].model.lora: adapters are not supported yet; apply them to their base first",
+            "models[0].model.lora.x: unknown key 'x'",
         ),
         (
             {"parameters": {"normalize": "no"}},
@@ -90,10 +90,12 @@ out_dtype: bloat16
         ),
         ({"parameters": {1: 2}}, "parameters[1]: input should be a valid string"),
         (
-            {"tokenizer": {"source": "base", "pad_to_multiple_of": 8}},
-            "tokenizer.pad_to_multiple_of: padding the vocabulary is not supported yet; ",
+            {"tokenizer": {"source": "base", "pad_to_multiple_of": 0}},
+            "tokenizer.pad_to_multiple_of: input should be greater than or equal to 1",
         ),
-        ({"modules": {}}, "modules: merging several modules of one model is not supported yet; "),
+        ({"modules": {}}, "modules: dictionary should have at least 1 item"),
+        ({"name": ""}, "name: string should have at least 1 character"),
+        ({"merge_method": "TIES"}, "merge_method: unknown merge method 'TIES' (did you mean 'ties"),
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'float16', 'bfloat16', 'float64', "),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -103,41 +105,11 @@ def test_each_problem_has_its_path(change: dict[str, Any], problem: str) -> None
     assert any(line.startswith(problem) for line in found), found
 
 
-@pytest.mark.parametrize(
-    ("weights", "normalize", "message"),
-    [
-        ((1, -1), None, "models: the weights sum to zero, so they cannot be normalized"),
-        ((0, 0), True, "models: the weights sum to zero, so they cannot be normalized"),
-        (([0, 1], [0, 2]), True, "models: the weights sum to zero, so they cannot be normalized"),
-        (([1, 0, 1], [1, 0, 1]), None, "models: the weights sum to zero, so they cannot be"),
-        (
-            ([{"filter": "mlp", "value": -1}, {"value": 1}], 1),
-            None,
-            "models: the weights sum to zero for 'mlp', so they cannot be normalized",
-        ),
-        ((1, -1), False, ""),
-        ((0.1, 0.2), True, ""),
-    ],
-)
-def test_weights_that_sum_to_zero_cannot_be_normalized(
-    weights: tuple[Any, Any], normalize: bool | None, message: str
-) -> None:
-    models = [{"model": m, "parameters": {"weight": w}} for m, w in zip("ab", weights, strict=True)]
-    document = linear(models=models)
-    if normalize is not None:
-        document["parameters"] = {"normalize": normalize}
-    if message:
-        (found,) = problems(document)
-        assert found.startswith(message)
-    else:
-        parse_recipe(document)
-
-
-@pytest.mark.parametrize("density", [0, -0.1, 1.0001, float("nan"), [0.5, 0]])
+@pytest.mark.parametrize("density", [-1e-9, -0.1, 1.0001, float("nan"), [0.5, -1]])
 def test_a_density_outside_its_bounds_is_refused(density: Any) -> None:
     models = [{"model": "a", "parameters": {"weight": 1, "density": density}}]
     (found,) = problems({"merge_method": "ties", "base_model": "b", "models": models})
-    assert found.startswith("models[0].parameters.density: density must be in (0, 1]: ")
+    assert found.startswith("models[0].parameters.density: density must be in [0, 1]: ")
 
 
 def test_every_missing_weight_is_listed() -> None:
@@ -199,13 +171,13 @@ def test_layer_ranges_must_fit(ranges: tuple[Any, Any], problem: str) -> None:
 
 def test_what_has_no_effect_is_warned_about() -> None:
     document = linear(
-        name="x", smooth=True, allow_negative_weights=False, parameters={"int8_mask": True, "t": 1}
+        smooth=True, allow_negative_weights=False, parameters={"int8_mask": True, "t": 1}
     )
     document["models"][0]["parameters"] = {"weight": 1, "normalize": True}
     _, warnings = parse_recipe(document)
     found = {warning.path: warning.message for warning in warnings}
     assert set(found) == {
-        "name", "smooth", "allow_negative_weights", "parameters.int8_mask", "parameters.t",
+        "smooth", "allow_negative_weights", "parameters.int8_mask", "parameters.t",
         "models[0].parameters.normalize",
     }  # fmt: skip
     assert found["parameters.t"] == "has no effect: linear does not read it"
@@ -261,7 +233,7 @@ def test_mergekits_spellings_are_understood() -> None:
     assert warnings == []
 
 
-@pytest.mark.parametrize("document", [None, [], "text", 3, True, [{"merge_method": "linear"}]])
+@pytest.mark.parametrize("document", [None, [], "text", 3, True, [None], ["a"]])
 def test_what_is_not_keys_and_values_is_refused(document: Any) -> None:
     assert problems(document) == ["expected keys and values (`key: value` lines)"]
 
@@ -343,5 +315,5 @@ def test_the_long_form_of_tokenizer_source_is_read() -> None:
     recipe, warnings = parse_recipe(document)
     assert recipe.tokenizer_source == "union"
     assert not warnings
-    with pytest.raises(RecipeError, match="either `tokenizer:` or `tokenizer_source:`, not both"):
+    with pytest.raises(RecipeError, match="give `tokenizer:` or `tokenizer_source:`, not both"):
         parse_recipe({**document, "tokenizer_source": "base"})

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.recipe.schedule import Rule, Schedule, constant, read_schedule
+from evomerge.recipe.schedule import (
+    Rule,
+    Schedule,
+    Value,
+    constant,
+    depth_of,
+    read_schedule,
+)
 
 NUMBERS = st.floats(-10, 10, allow_nan=False) | st.integers(-10, 10)
 DEPTHS = st.floats(0, 1)
@@ -32,11 +39,55 @@ def test_a_gradient_begins_and_ends_at_what_is_written(values: list[float]) -> N
     assert schedule.at("any", 1.0) == values[-1]
 
 
-@pytest.mark.parametrize(
-    ("depth", "flag"), [(0.0, True), (0.49, True), (0.5, True), (0.51, False), (1.0, False)]
-)
-def test_a_gradient_of_flags_takes_the_nearest(depth: float, flag: bool) -> None:
-    assert read_schedule([True, False]).at("any", depth) is flag
+DISCRETE = [
+    # values, layers, and what mergekit 0.1.5 gives layer by layer: values[int(t * (n - 1))]
+    ([True, False], 2, [True, False]),
+    ([True, False], 3, [True, True, False]),
+    ([True, False], 1, [False]),
+    (["a", "b", "c"], 5, ["a", "a", "b", "b", "c"]),
+    (["a", "b", "c"], 4, ["a", "a", "b", "c"]),
+    ([True, 0.5], 3, [True, True, 0.5]),
+    (["paper", True, False], 3, ["paper", True, False]),
+]
+
+
+@pytest.mark.parametrize(("values", "layers", "expected"), DISCRETE)
+def test_a_gradient_of_flags_and_words_keeps_each_until_the_next_is_reached(
+    values: list[Value], layers: int, expected: list[Value]
+) -> None:
+    schedule = read_schedule(values)
+    found = [schedule.at("any", depth_of(layer, layers)) for layer in range(layers)]
+    assert found == expected
+    assert schedule.at("embeddings", 0.0) == values[0]
+
+
+NUMERIC = [
+    # mergekit 0.1.5: linear between values that are evenly spread over t = layer / (layers - 1)
+    ([0, 1], 3, [0, 0.5, 1]),
+    ([0, 1], 1, [1]),
+    ([0, 1], 2, [0, 1]),
+    ([0, 0.5, 0.3, 0.7, 1], 5, [0, 0.5, 0.3, 0.7, 1]),
+    ([0, 0.5, 0.3, 0.7, 1], 3, [0, 0.3, 1]),
+    ([1, 0, 1], 4, [1, 1 / 3, 1 / 3, 1]),
+    ([7], 3, [7, 7, 7]),
+]
+
+
+@pytest.mark.parametrize(("values", "layers", "expected"), NUMERIC)
+def test_a_gradient_of_numbers_is_spread_over_the_layers_of_a_slice(
+    values: list[Value], layers: int, expected: list[float]
+) -> None:
+    schedule = read_schedule(values)
+    found = [schedule.at("any", depth_of(layer, layers)) for layer in range(layers)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_zero_and_one_are_flags_where_flags_are_asked_for() -> None:
+    schedule = read_schedule([{"filter": "mlp", "value": [1.0, 0]}, {"value": "paper"}])
+    flags = schedule.as_flags()
+    assert [rule.values for rule in flags.rules] == [(True, False), ("paper",)]
+    assert flags.at("mlp", 0.5) is True
+    assert schedule.at("mlp", 0.5) == 0.5
 
 
 def test_the_first_rule_that_matches_wins() -> None:

@@ -70,7 +70,7 @@ def test_an_overridden_merge_key_is_not_taken_for_a_duplicate() -> None:
         ("a:\n\t- b", r"line 2, column 1: found character '\\t'"),
         ("a: 'x", r"line 1, column 6: found unexpected end of stream"),
         ("a: b: c", r"line 1, column 5: mapping values are not allowed here"),
-        ("--- a\n--- b", r"line 2, column 1: but found another document"),
+        ("--- a\n--- b", r"2 documents where one is expected"),
         ("a: *nope", r"line 1, column 4: found undefined alias 'nope'"),
         ("a: !!python/name:os.system", "could not determine a constructor"),
         ("a: !!bool maybe", "not YAML: 'maybe'"),

@@ -1,14 +1,13 @@
 """Walking tensors in blocks: every element once, in order, in buffers that are reused."""
 
-import math
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.tensor_ops.blocks import BLOCK, ROW, Scratch, fixed_order_sum, gather
+from evomerge.tensor_ops.blocks import BLOCK, Granularity, Scratch, gather
 from evomerge.tensor_ops.random_mask import PER_COUNTER
+from evomerge.tensor_ops.reductions import ROW
 
 
 @settings(deadline=None, max_examples=60)
@@ -68,17 +67,34 @@ def test_blocks_hold_whole_rows_and_whole_counters() -> None:
     assert BLOCK % ROW == BLOCK % PER_COUNTER == 0
 
 
-@pytest.mark.parametrize("size", [0, 1, ROW - 1, ROW, ROW + 1, 100_003])
-def test_a_sum_has_the_same_bits_for_any_number_of_threads(size: int) -> None:
-    values = torch.randn(size, generator=torch.Generator().manual_seed(size)) * 1e3
-    threads = torch.get_num_threads()
-    try:
-        sums = []
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            sums.append(fixed_order_sum(values))
-    finally:
-        torch.set_num_threads(threads)
-    assert sums[0] == sums[1]
-    exact = math.fsum(values.tolist())
-    assert sums[0] == pytest.approx(exact, rel=1e-12, abs=1e-9)
+@settings(deadline=None, max_examples=60)
+@given(rows=st.integers(1, 9), width=st.integers(1, 40), block=st.integers(1, 100))
+def test_blocks_of_rows_hold_whole_rows(rows: int, width: int, block: int) -> None:
+    matrix = torch.arange(rows * width, dtype=torch.float32).view(rows, width)
+    operands = gather([matrix], scratch=Scratch(block), granularity="rows")
+    met = [b.models[0].view(-1, width).clone() for b in operands.walk()]
+    assert torch.equal(torch.cat(met), matrix)
+    assert all(piece.numel() <= max(block, width) for piece in met)
+
+
+@pytest.mark.parametrize("granularity", ["rows", "tensor"])
+@pytest.mark.parametrize("shape", [(), (1,), (17,), (0,), (0, 5), (5, 0)])
+def test_vectors_and_single_numbers_are_one_block(
+    shape: tuple[int, ...], granularity: Granularity
+) -> None:
+    operands = gather([torch.ones(shape)], scratch=Scratch(4), granularity=granularity)
+    assert [len(b.models[0]) for b in operands.walk()] == ([operands.numel] * (operands.numel > 0))
+
+
+def test_a_method_of_whole_tensors_gets_them_whole() -> None:
+    operands = gather([torch.ones(30, 7)], scratch=Scratch(4), granularity="tensor")
+    assert list(operands.extents()) == [(0, 210)]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_views_keep_the_dtype(dtype: torch.dtype) -> None:
+    tensor = torch.arange(5.0).to(dtype)
+    views = list(gather([tensor], tensor, scratch=Scratch(2)).views())
+    assert [view.start for view in views] == [0, 2, 4]
+    assert torch.equal(torch.cat([view.models[0] for view in views]), tensor)
+    assert all(view.base is not None and view.base.dtype == dtype for view in views)

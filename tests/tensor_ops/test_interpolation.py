@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evomerge.tensor_ops.interpolation import slerp_factors, weighted_sum
+from evomerge.tensor_ops.blocks import gather
+from evomerge.tensor_ops.interpolation import (
+    Blend,
+    divide_,
+    nonzero_sum,
+    slerp_factors,
+    weighted_sum,
+)
 
 FRACTIONS = st.floats(0, 1)
 
@@ -70,3 +77,36 @@ def test_a_weighted_sum_is_what_it_says(pairs: list[tuple[float, float]]) -> Non
 def test_a_forgotten_weight_is_noticed() -> None:
     with pytest.raises(ValueError, match="shorter"):
         weighted_sum([torch.ones(1), torch.ones(1)], [1.0], torch.empty(1))
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [((0.5, 0.25), 0.75), ((0.1, 0.2, -0.3), 1.0), ((0.0,), 1.0), ((1e-8,), 1.0), ((2e-8,), 2e-8)],
+)
+def test_weights_that_cancel_divide_by_one(weights: tuple[float, ...], expected: float) -> None:
+    assert nonzero_sum(weights) == expected
+
+
+def test_a_quotient_is_rounded_once() -> None:
+    values = torch.arange(1.0, 2000.0)
+    exact = (values.double() / float(torch.tensor(0.3))).float()
+    assert torch.equal(divide_(values.clone(), 0.3), exact)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_a_blend_is_the_sum_it_stands_for(data: st.DataObject) -> None:
+    numbers = st.floats(-2, 2, width=32)
+    models, base = data.draw(st.lists(numbers, min_size=1, max_size=4)), data.draw(numbers)
+    factors = [data.draw(numbers) for _ in models]
+    share, scale = data.draw(numbers), data.draw(numbers)
+    divisor = data.draw(st.sampled_from([1.0, 0.5, 1.7]))
+    tensors = [torch.full((3,), value) for value in models]
+    (block,) = gather(tensors, torch.full((3,), base)).walk()
+    exact = math.fsum([share * base, *(f * m for f, m in zip(factors, models, strict=True))])
+    found = Blend(tuple(factors), base=share, divisor=divisor)(block)
+    torch.testing.assert_close(found, torch.full((3,), exact / divisor), rtol=1e-5, atol=2e-5)
+    (block,) = gather(tensors, torch.full((3,), base)).walk()
+    delta = math.fsum(f * (m - base) for f, m in zip(factors, models, strict=True)) / divisor
+    found = Blend(tuple(factors), deltas=True, divisor=divisor, scale=scale)(block)
+    torch.testing.assert_close(found, torch.full((3,), base + scale * delta), rtol=1e-5, atol=1e-4)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomerge.tensor_ops.quantile import MagnitudeCut, find_magnitude_cut
+from evomerge.tensor_ops.quantile import ALL, MagnitudeCut, find_magnitude_cuts
 
 FEW_VALUES = st.sampled_from(
     [0.0, -0.0, 1.0, -1.0, 1.0000001, 0.5, -0.5, 2.0**-149, -(2.0**127), 2.0]
@@ -18,8 +18,8 @@ TENSORS = st.lists(FEW_VALUES | ANY_FLOAT, min_size=1, max_size=60)
 
 
 def trim(values: Tensor, keep: int, block: int) -> tuple[Tensor, MagnitudeCut]:
-    cut = find_magnitude_cut(lambda: values.clone().split(block), keep)
-    pieces = [cut.trim_(piece.clone(), i * block) for i, piece in enumerate(values.split(block))]
+    (cut,) = find_magnitude_cuts(values.split(block), [keep])
+    pieces = [p * cut.keeps(p, i * block) for i, p in enumerate(values.split(block))]
     return torch.cat(pieces), cut
 
 
@@ -58,7 +58,7 @@ def test_exactly_k_of_distinct_values_survive(seed: int, keep: int) -> None:
 def test_of_all_equal_values_the_first_k_survive(value: float, keep: int) -> None:
     trimmed, cut = trim(torch.full((8,), value), keep, 3)
     assert trimmed.tolist() == [value] * keep + [0.0] * (8 - keep)
-    assert cut.last_equal == keep - 1
+    assert cut.last_equal == (keep - 1 if keep < 8 else ALL)
 
 
 def test_a_tensor_of_zeros_of_both_signs_stays_zero() -> None:
@@ -83,7 +83,16 @@ def test_threads_do_not_change_the_cut() -> None:
         cuts = []
         for count in (1, 2):
             torch.set_num_threads(count)
-            cuts.append(find_magnitude_cut(lambda: values.split(1 << 16), 77_777))
+            cuts.append(find_magnitude_cuts(values.split(1 << 16), [77_777, 5]))
     finally:
         torch.set_num_threads(threads)
     assert cuts[0] == cuts[1]
+
+
+@settings(deadline=None, max_examples=60)
+@given(raw=TENSORS, shares=st.lists(st.floats(0, 1), min_size=2, max_size=3))
+def test_several_cuts_are_those_found_one_by_one(raw: list[float], shares: list[float]) -> None:
+    values = torch.tensor(raw)
+    keeps = [max(1, int(share * len(raw))) for share in shares]
+    together = find_magnitude_cuts(values.split(7), keeps)
+    assert together == [find_magnitude_cuts(values.split(7), [keep])[0] for keep in keeps]

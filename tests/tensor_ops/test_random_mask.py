@@ -35,7 +35,7 @@ def test_philox_starts_as_its_authors_published() -> None:
 
 @settings(deadline=None, max_examples=80)
 @given(
-    start=st.integers(0, 40).map(lambda eights: 8 * eights),
+    start=st.integers(0, 400),
     length=st.integers(0, 200),
     density=st.floats(0.01, 1.0),
     seed=st.integers(0, 2**40),
@@ -73,9 +73,26 @@ def test_a_denser_mask_contains_the_sparser_one() -> None:
     assert not (sparse & ~dense).any()
 
 
-def test_a_start_inside_a_counter_is_refused() -> None:
-    with pytest.raises(AssertionError, match="whole Philox counters"):
-        keep_mask(KEY, 4, 8, 0.5)
+def test_each_element_may_have_a_density_of_its_own() -> None:
+    densities = torch.linspace(-0.1, 1.1, 5000)
+    mask = keep_mask(KEY, 0, 5000, densities)
+    assert not mask[densities <= 0].any()
+    assert mask[densities >= 1].all()
+    for place in range(0, 5000, 250):
+        density = float(densities[place].clamp(0, 1))
+        assert mask[place] == keep_mask(KEY, place, 1, density)[0]
+
+
+@settings(deadline=None, max_examples=40)
+@given(start=st.integers(0, 900), length=st.integers(0, 90))
+def test_own_densities_do_not_depend_on_where_a_block_starts(start: int, length: int) -> None:
+    densities = torch.rand(1000, generator=torch.Generator().manual_seed(1))
+    whole, part = keep_mask(KEY, 0, 1000, densities), slice(start, start + length)
+    assert torch.equal(keep_mask(KEY, start, length, densities[part]), whole[part])
+
+
+def test_density_zero_keeps_nothing() -> None:
+    assert not keep_mask(KEY, 0, 1000, 0.0).any()
 
 
 def test_global_generators_are_neither_read_nor_written() -> None:

@@ -1,0 +1,107 @@
+"""SCE: select, calculate, erase (Wan et al., 2024, FuseChat).
+
+https://arxiv.org/abs/2408.07990
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from evomerge.methods.spec import Fraction, merge_method
+from evomerge.tensor_ops.blocks import Block, Formula, Operands
+from evomerge.tensor_ops.quantile import MagnitudeCut, find_magnitude_cuts
+from evomerge.tensor_ops.reductions import fixed_order_dot
+
+
+@merge_method("sce", base="required")
+def sce(operands: Operands, *, select_topk: Fraction = 1.0) -> Formula:
+    """Keep the elements models disagree on, weigh models by what they changed, elect signs.
+
+    Select: of the elements in which the models differ at all, the share `select_topk` with the
+    largest variance between the models stays; equal variances in index order. Calculate: each
+    model's weight for a tensor is the squared length of what is left of its task vector.
+    Erase: per element, entries against the sign of the sum of the task vectors are dropped, the
+    weighted average of the others is added to the base.
+
+    Use it when models bring different skills and you do not want to tune weights; `select_topk`
+    of 0.1 to 0.5 keeps only what sets the models apart.
+    Limits: the weights follow from the models alone; with `select_topk` below 1 a single model
+    has no variance and gives the base.
+    Walks over the inputs: 2; with `select_topk` below 1 it is 5, one more where a tie is cut.
+    """
+    cut = _select(operands, select_topk)
+    weights = _calculate(operands, cut)
+
+    def formula(block: Block) -> Tensor:
+        return _erase(_keep(block, cut), weights, block.spare).add_(block.base)
+
+    return formula
+
+
+@dataclass(frozen=True, slots=True)
+class Deviations:
+    """The standard deviation between the models, up to a factor, block by block."""
+
+    operands: Operands
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (_deviate(block.models) for block in self.operands.walk())
+
+
+def _deviate(models: list[Tensor]) -> Tensor:
+    """Return √(n·Σe² - (Σe)²) with e = xᵢ - x₀, n times the deviation; the base cancels out.
+
+    In float64 this is exact for half precision inputs, and never below Σe², so nothing cancels.
+    """
+    total = torch.zeros_like(models[0], dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    for model in models[1:]:
+        offset = model.to(torch.float64).sub_(models[0])
+        total.add_(offset)
+        squares.addcmul_(offset, offset)
+    variance = squares.mul_(len(models)).sub_(total.square_())
+    return variance.clamp_(min=0.0).sqrt_().to(torch.float32)
+
+
+def _select(operands: Operands, share: float) -> MagnitudeCut | None:
+    """Return the cut of the deviations; None keeps all."""
+    if share >= 1.0:
+        return None
+    deviations = Deviations(operands)
+    kept = int(share * sum(int(block.count_nonzero()) for block in deviations))
+    if not kept:
+        return MagnitudeCut(float("inf"), -1)
+    return find_magnitude_cuts(deviations, [kept])[0]
+
+
+def _keep(block: Block, cut: MagnitudeCut | None) -> list[Tensor]:
+    """Return the task vectors, zero where they are not selected."""
+    if cut is None:
+        return block.deltas()
+    kept = cut.keeps(_deviate(block.models), block.start)
+    return [delta.mul_(kept) for delta in block.deltas()]
+
+
+def _calculate(operands: Operands, cut: MagnitudeCut | None) -> list[float]:
+    """Return the models' weights, which add up to one; all zero where nothing is left."""
+    energies = [0.0] * len(operands.models)
+    for block in operands.walk():
+        for i, delta in enumerate(_keep(block, cut)):
+            energies[i] = fixed_order_dot(delta, delta, energies[i])
+    total = sum(energies) or 1.0
+    return [energy / total for energy in energies]
+
+
+def _erase(deltas: list[Tensor], weights: list[float], out: Tensor) -> Tensor:
+    """Average what has the sign of the sum; overwrites `deltas`."""
+    torch.sum(torch.stack(deltas), dim=0, out=out)
+    positive = out >= 0
+    shares = torch.zeros_like(out)
+    out.zero_()
+    for delta, weight in zip(deltas, weights, strict=True):
+        agrees = torch.where(positive, delta > 0, delta < 0)
+        shares.add_(agrees, alpha=weight)
+        out.add_(delta.mul_(agrees).mul_(weight))
+    return out.div_(shares.masked_fill_(shares == 0, 1.0))

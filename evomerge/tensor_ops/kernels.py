@@ -1,0 +1,232 @@
+"""Native kernels: blends, elections, sums and histograms in one pass, straight from kept dtypes.
+
+The torch form is the reference and gives the same bits; it computes wherever these answer None:
+they are not built or switched off, a dtype is not float32, bfloat16 or float16, a tensor is not on
+the CPU or not contiguous.
+"""
+
+from collections.abc import Iterator, Sequence
+from ctypes import byref, c_double, c_float, c_int64
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf, nan
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evomerge.tensor_ops import native_library as native
+from evomerge.tensor_ops.blocks import Operands, Views
+from evomerge.tensor_ops.native_library import Kernels, Values
+from evomerge.tensor_ops.random_mask import philox_key
+
+if TYPE_CHECKING:
+    from evomerge.tensor_ops.consensus import Election, Thinning
+    from evomerge.tensor_ops.interpolation import Blend
+    from evomerge.tensor_ops.quantile import MagnitudeCut
+
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+CONSENSUS = {"none": 0, "sum": 1, "count": 2}
+ALL_DRAWS = 1 << 32
+HISTOGRAMS = 4
+UPPER = 1 << 16
+LOWER = 1 << 15
+
+
+def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
+    """Write the result for one block, rounded once to the dtype of `out`.
+
+    Args:
+        formula: what to compute.
+        views: float32, bfloat16 or float16 in any mixture, 1-D, of one length.
+        out: of the same length, any of these dtypes; none of `views`.
+
+    Returns:
+        Whether every result is finite after rounding; None where torch has to compute.
+    """
+    kernels = native.current()
+    takes_part = formula.deltas or formula.base is not None
+    operands = [*(_some(views.base) if takes_part else ()), *views.models]
+    factors = (*(() if formula.base is None else (formula.base,)), *formula.factors)
+    if kernels is None or not _fit(out, *operands):
+        return None
+    call = native.Blend(
+        operands=_values(operands),
+        factors=(c_float * len(factors))(*factors),
+        out=_value(out),
+        length=len(out),
+        count=len(operands),
+        deltas=formula.deltas,
+        divisor=formula.divisor,
+        scale=formula.scale,
+    )
+    return bool(kernels.blend(byref(call)))
+
+
+def elect(formula: "Election", views: Views, out: Tensor) -> bool | None:
+    """Write the result for one block, as `blend` does; None, too, where masks have `chances`."""
+    kernels = native.current()
+    if kernels is None or not _fit(out, *views.models, *_some(views.base)):
+        return None
+    thinnings = [_encode(*pair) for pair in zip(formula.thinnings, formula.weights, strict=True)]
+    if any(thinning is None for thinning in thinnings):
+        return None
+    call = native.Election(
+        models=_values(views.models),
+        thinnings=(native.Thinning * len(thinnings))(*thinnings),
+        base=_value(views.base),
+        out=_value(out),
+        start=views.start,
+        length=len(out),
+        count=len(views.models),
+        consensus=CONSENSUS[formula.consensus],
+        normalize=formula.normalize,
+        divisor=formula.divisor,
+        scale=formula.scale,
+    )
+    return bool(kernels.elect(byref(call)))
+
+
+def gram(operands: Operands, *, deltas: bool) -> list[list[float]] | None:
+    """Inner products in one walk: of operand i with every j ≤ i, zero elsewhere.
+
+    With `deltas` of task vectors; otherwise of the models and, last, the base if there is one.
+    """
+    kernels = _kernels_for(operands)
+    if kernels is None or (deltas and operands.base is None):
+        return None
+    count = len(operands.models) + (operands.base is not None and not deltas)
+    sums = (c_double * (count * count))()
+    for views in operands.views():
+        vectors = views.models if deltas else [*views.models, *_some(views.base)]
+        origin = _value(views.base if deltas else None)
+        kernels.add_products(_values(vectors), count, byref(origin), len(vectors[0]), sums)
+    return [list(sums[i * count : (i + 1) * count]) for i in range(count)]
+
+
+def norms(one: Operands, thinning: "Thinning") -> tuple[float, float] | None:
+    """L1 norms of the only model's task vector, before and after it is thinned out."""
+    kernels, encoded = _kernels_for(one), _encode(thinning, 1.0)
+    if kernels is None or encoded is None or one.base is None:
+        return None
+    sums = (c_double * 2)()
+    for views in one.views():
+        model, base = _pair(views)
+        length = len(views.models[0])
+        kernels.add_norms(byref(encoded), byref(model), byref(base), views.start, length, sums)
+    return sums[0], sums[1]
+
+
+def draw(key: bytes, start: int, length: int) -> "np.ndarray[tuple[int], np.dtype[np.uint32]] | None":
+    """32-bit numbers [start, start + length) of the stream of `key`, as `draw_bits`."""
+    kernels = native.current()
+    if kernels is None:
+        return None
+    drawn = np.empty(length, np.uint32)
+    kernels.draw(_words(key), start, length, drawn.ctypes.data)
+    return drawn
+
+
+def magnitudes(one: Operands) -> "Magnitudes | None":
+    """Return the counts of the only model's task vector; None where torch has to count."""
+    kernels = _kernels_for(one)
+    return Magnitudes(kernels, one) if kernels and one.base is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitudes:
+    """Histograms of the magnitudes of a task vector, without ever writing it down."""
+
+    kernels: Kernels
+    one: Operands
+
+    def count_upper(self) -> Tensor:
+        """Count the upper 16 bits: int64, shape (65536,)."""
+        counts = torch.zeros(HISTOGRAMS, UPPER, dtype=torch.int32)
+        for model, base, length in self._pairs():
+            self.kernels.count_upper(byref(model), byref(base), length, counts.data_ptr())
+        return counts.sum(dim=0, dtype=torch.int64)
+
+    def count_inside(self, bins: set[int]) -> dict[int, Tensor]:
+        """Count the lower 15 bits of those in each of these bins: int64, shape (32768,)."""
+        counts = {bin_: torch.zeros(LOWER, dtype=torch.int32) for bin_ in bins}
+        for model, base, length in self._pairs():
+            for bin_, count in counts.items():
+                self.kernels.count_lower(byref(model), byref(base), length, bin_, count.data_ptr())
+        return {bin_: count.to(torch.int64) for bin_, count in counts.items()}
+
+    def find_equal(self, bits: int, number: int) -> int:
+        """Index of the number-th element whose magnitude has these bits."""
+        start, left = 0, c_int64(number)
+        for model, base, length in self._pairs():
+            place = self.kernels.find_equal(byref(model), byref(base), length, bits, byref(left))
+            if place >= 0:
+                return start + int(place)
+            start += length
+        raise AssertionError("the blocks changed while they were walked")
+
+    def _pairs(self) -> Iterator[tuple[Values, Values, int]]:
+        for views in self.one.views():
+            yield *_pair(views), len(views.models[0])
+
+
+def _kernels_for(operands: Operands) -> Kernels | None:
+    """Return the kernels where they can read all operands: a glance at no elements tells."""
+    sources = [*operands.models, *([operands.base] if operands.base else [])]
+    kernels = native.current()
+    return kernels if kernels and _fit(*(source.view(0, 0) for source in sources)) else None
+
+
+def _fit(*tensors: Tensor) -> bool:
+    return all(
+        t.dtype in DTYPES and t.device.type == "cpu" and t.ndim == 1 and t.stride(0) == 1
+        for t in tensors
+    )
+
+
+def _some(base: Tensor | None) -> list[Tensor]:
+    return [] if base is None else [base]
+
+
+def _pair(views: Views) -> tuple[Values, Values]:
+    return _value(views.models[0]), _value(views.base)
+
+
+def _value(tensor: Tensor | None) -> Values:
+    return Values() if tensor is None else Values(tensor.data_ptr(), DTYPES[tensor.dtype])
+
+
+def _values(tensors: Sequence[Tensor]) -> "object":
+    return (Values * len(tensors))(*(_value(tensor) for tensor in tensors))
+
+
+@lru_cache(maxsize=4096)
+def _encode(thinning: "Thinning", weight: float) -> native.Thinning | None:
+    """Write down one model's part in an election; None where the kernels cannot compute it."""
+    mask = thinning.mask
+    if mask and mask.chances:
+        return None
+    drawn = mask is not None and mask.density < 1.0
+    return native.Thinning(
+        floor=_cut(thinning.floor, otherwise=-1.0),
+        ceiling=_cut(thinning.ceiling, otherwise=nan),
+        key=_words(philox_key(mask.key)) if mask and drawn else (0, 0),
+        limit=int(mask.density * 2**32) if mask and drawn else ALL_DRAWS,
+        factor=thinning.factor,
+        weight=weight,
+    )
+
+
+def _words(key: bytes) -> "object":
+    return (native.c_uint64 * 2)(*np.frombuffer(key, "<u8").tolist())
+
+
+def _cut(cut: "MagnitudeCut | None", otherwise: float) -> native.Cut:
+    """Write down a cut: beyond its last equal it keeps from the next larger number on."""
+    if cut is None:
+        return native.Cut(otherwise, otherwise, 0)
+    threshold = np.float32(cut.threshold)
+    with np.errstate(all="ignore"):
+        larger = nan if threshold == inf else float(np.nextafter(threshold, np.float32(inf)))
+    return native.Cut(float(threshold), larger, cut.last_equal)

@@ -1,0 +1,50 @@
+// The functions Python calls, named after the path they are compiled for.
+#pragma once
+
+#include "reduce.hpp"
+
+#if defined(_WIN32)
+#define EVOMERGE_API extern "C" __declspec(dllexport)
+#else
+#define EVOMERGE_API extern "C" __attribute__((visibility("default")))
+#endif
+#define EVOMERGE_JOIN(path, name) path##_##name
+#define EVOMERGE_NAME(path, name) EVOMERGE_JOIN(path, name)
+#define EVOMERGE(name) EVOMERGE_NAME(EVOMERGE_PATH, name)
+
+namespace path = evomerge::EVOMERGE_PATH;
+using evomerge::Values;
+
+EVOMERGE_API int32_t EVOMERGE(blend)(const evomerge::Blend* call) { return path::blend(*call); }
+
+EVOMERGE_API int32_t EVOMERGE(elect)(const evomerge::Election* call) { return path::elect(*call); }
+
+EVOMERGE_API void EVOMERGE(draw)(const uint64_t* key, int64_t start, int64_t length, uint32_t* out) {
+  path::draw(key, start, length, out);
+}
+
+EVOMERGE_API void EVOMERGE(add_products)(const Values* operands, int32_t count, const Values* base,
+                                         int64_t length, double* sums) {
+  path::add_products(operands, count, *base, length, sums);
+}
+
+EVOMERGE_API void EVOMERGE(add_norms)(const evomerge::Thinning* thinning, const Values* model,
+                                      const Values* base, int64_t start, int64_t length,
+                                      double* sums) {
+  path::add_norms(*thinning, *model, *base, start, length, sums);
+}
+
+EVOMERGE_API void EVOMERGE(count_upper)(const Values* model, const Values* base, int64_t length,
+                                        uint32_t* counts) {
+  path::count_upper(*model, *base, length, counts);
+}
+
+EVOMERGE_API void EVOMERGE(count_lower)(const Values* model, const Values* base, int64_t length,
+                                        uint32_t bin, uint32_t* counts) {
+  path::count_lower(*model, *base, length, bin, counts);
+}
+
+EVOMERGE_API int64_t EVOMERGE(find_equal)(const Values* model, const Values* base, int64_t length,
+                                          uint32_t bits, int64_t* left) {
+  return path::find_equal(*model, *base, length, bits, left);
+}

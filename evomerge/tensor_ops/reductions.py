@@ -1,0 +1,90 @@
+"""Sums over tensors in float64, in one fixed order: the same bits for any threads and blocks.
+
+A row of 1024 elements is summed by halves (x[j] + x[j + 512], and so on down to one number), rows
+are added one after another. Products of two float32 are exact in float64.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from evomerge.tensor_ops import kernels
+from evomerge.tensor_ops.blocks import Operands
+
+ROW = 1 << 10
+"""Elements that are summed by halves; blocks start at multiples of it."""
+
+
+def fixed_order_sum(values: Tensor, start: float = 0.0) -> float:
+    """Add a 1-D tensor to `start` in float64, in an order that threads cannot change."""
+    for row in _sum_rows(values.to(torch.float64)).tolist():
+        start += row
+    return start
+
+
+def fixed_order_dot(left: Tensor, right: Tensor, start: float = 0.0) -> float:
+    """Add the inner product of two 1-D float32 tensors to `start`, products exact."""
+    return fixed_order_sum(left.to(torch.float64).mul_(right), start)
+
+
+def gram(operands: Operands, *, deltas: bool = False) -> list[list[float]]:
+    """Inner products of all operands with each other, in one walk.
+
+    Args:
+        operands: n models, perhaps a base.
+        deltas: of task vectors (model - base) instead of models.
+
+    Returns:
+        A symmetric matrix, n × n; with a base and without `deltas` (n + 1) × (n + 1), the base
+        last.
+    """
+    size = len(operands.models) + (operands.base is not None and not deltas)
+    sums = kernels.gram(operands, deltas=deltas)
+    if sums is None:
+        sums = [[0.0] * size for _ in range(size)]
+        for block in operands.walk():
+            vectors = block.deltas() if deltas else [*block.models, *_origin(block.origin)]
+            _add_products(vectors, sums)
+    return [[sums[max(i, j)][min(i, j)] for j in range(size)] for i in range(size)]
+
+
+def row_gram(tensors: Sequence[Tensor]) -> Tensor:
+    """Inner products of the rows of n matrices with each other, in a fixed order.
+
+    Args:
+        tensors: float32 matrices of one shape (rows, width).
+
+    Returns:
+        float64, shape (n, n, rows).
+    """
+    rows = torch.stack([tensor.to(torch.float64) for tensor in tensors])
+    return torch.stack([_halve(rows * row) for row in rows])
+
+
+def _origin(base: Tensor | None) -> list[Tensor]:
+    return [] if base is None else [base]
+
+
+def _add_products(vectors: Sequence[Tensor], sums: list[list[float]]) -> None:
+    for i, left in enumerate(vectors):
+        for j in range(i + 1):
+            sums[i][j] = fixed_order_dot(left, vectors[j], sums[i][j])
+
+
+def _sum_rows(values: Tensor) -> Tensor:
+    """Sum every 1024 elements by halves; zeros fill up the last."""
+    whole = torch.nn.functional.pad(values, (0, -len(values) % ROW))
+    return _halve(whole.view(-1, ROW))
+
+
+def _halve(values: Tensor) -> Tensor:
+    """Sum over the last dimension by halves, zeros filling it up to a power of two."""
+    width = max(1, values.shape[-1])
+    values = torch.nn.functional.pad(
+        values, (0, (1 << (width - 1).bit_length()) - values.shape[-1])
+    )
+    while values.shape[-1] > 1:
+        half = values.shape[-1] // 2
+        values = values[..., :half] + values[..., half:]
+    return values[..., 0]
