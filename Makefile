@@ -1,15 +1,23 @@
 # make demo   evolve the embedded family        make test   install what tests need, pass them
 # make bench  where a candidate's seconds go (SMOLLM2=FOLDER of examples/smollm2/prepare.py)
+# make bench-merge  every merge method against mergekit and the machine: METHODS="linear ties",
+#                   FAMILY=FOLDER keeps the models, SIZE=tiny, SPARSE_GB=10, BENCH="--repeats 1 …"
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
 SMOLLM2 ?= smollm2
+OPPONENT ?= .venv-mergekit
+METHODS ?=
+SIZE ?= 1.1b
+FAMILY ?=
+SPARSE_GB ?= 0
+BENCH ?= --write
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench bench-merge clean
 
 demo: $(VENV)/installed
 	$(BIN)/evomerge demo
@@ -26,6 +34,11 @@ check: $(VENV)/tested
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/candidate.py --smollm2 $(SMOLLM2)
+
+bench-merge: $(VENV)/installed
+	PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) benchmarks/opponent.sh $(OPPONENT)
+	$(BIN)/python benchmarks/merge.py --opponent $(OPPONENT) --size $(SIZE) --methods $(METHODS) \
+		--sparse-gb $(SPARSE_GB) $(if $(FAMILY),--family $(FAMILY)) $(BENCH)
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -10,7 +10,17 @@ from setuptools.command.build_ext import build_ext
 
 FOLDER = "evomerge/tensor_ops/native"
 PATHS = ("baseline", "avx2", "avx512")
-HEADERS = ("blend", "elect", "exports", "interface", "numbers", "philox", "reduce", "tiles")
+HEADERS = [
+    "blend",
+    "elect",
+    "exports",
+    "interface",
+    "magnitudes",
+    "numbers",
+    "philox",
+    "reduce",
+    "tiles",
+]
 UNIX = [
     "-std=c++17",
     "-O3",

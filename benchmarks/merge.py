@@ -29,11 +29,23 @@ from merge_table import GOALS, OURS_ALONE, ours_to_limit, render, write_into
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 OUR_FLAGS = THEIR_FLAGS = ("--no-copy-tokenizer",)
+FULL = "1.1b"
 SPARE = 1 << 30
 STARTS = {
     "ours": "import evomerge.cli.main, evomerge.cli.merge, evomerge.engine, evomerge.recipe",
     "theirs": "import mergekit.scripts.run_yaml",
 }
+
+
+PROFILED = f"""
+{STARTS["ours"]}
+import cProfile, sys
+profile, file = cProfile.Profile(), sys.argv.pop(1)
+try:
+    profile.runcall(evomerge.cli.main.main)
+finally:
+    profile.dump_stats(file)
+"""
 
 
 class Record:
@@ -145,26 +157,20 @@ class Bench:
     def _watch(self, command: Sequence[str], patience: float = 600.0) -> dict[str, Any]:
         os.sync()
         try:
-            return asdict(
-                run(command, log=self.family / "log", patience=patience, folder=self.family)
-            )
+            load = os.getloadavg()[0]
+            used = run(command, log=self.family / "log", patience=patience, folder=self.family)
+            return {**asdict(used), "load": load}
         finally:
             shutil.rmtree(self._out, ignore_errors=True)
 
     def _profile(self, method: str) -> list[tuple[str, float]]:
-        """Return the functions of ours with the largest shares of the time, by cProfile."""
+        """Return the functions of ours with the largest shares of a run by one thread."""
         if "ours" not in self.chosen.engines:
             return []
         profile = self.family / "profile"
-        command = [
-            sys.executable,
-            "-m",
-            "cProfile",
-            "-o",
-            str(profile),
-            *self._commands["ours"][1:],
-        ]
-        self._watch([*command, f"{method}.yml", str(self._out), *OUR_FLAGS], self.chosen.patience)
+        arguments = [f"{method}.yml", str(self._out), "--num-threads", "1", *OUR_FLAGS]
+        command = [sys.executable, "-c", PROFILED, str(profile), "merge", *arguments]
+        self._watch(command, self.chosen.patience)
         return _read_profile(profile) if profile.exists() else []
 
 
@@ -232,7 +238,7 @@ def read_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--opponent", type=Path, default=Path(".venv-mergekit"), help="made by opponent.sh")
     add("--methods", nargs="*", default=[], metavar="NAME", help="all, if none is named")
-    add("--size", choices=SIZES, default="1.1b")
+    add("--size", choices=SIZES, default=FULL)
     add("--family", type=Path, help="a folder to make the family in and to keep")
     add("--scratch", type=Path, default=Path(tempfile.gettempdir()), help="for a family not kept")
     add("--results", type=Path, help="default: build/bench-merge-SIZE.json")
@@ -242,7 +248,7 @@ def read_arguments() -> argparse.Namespace:
     add("--patience", type=float, default=3600.0, help="most seconds of a run")
     add("--again", action="store_true", help="forget what is known of the methods named")
     add("--sparse-gb", type=float, default=0.0, help="merge a sparse model of so many GB, too")
-    add("--write", action="store_true", help=f"write the table into docs/{PAGE.name}")
+    add("--write", action="store_true", help=f"write the full size's table into docs/{PAGE.name}")
     chosen = parser.parse_args()
     unknown = sorted(set(chosen.methods) - set(RECIPES))
     if unknown:
@@ -294,7 +300,7 @@ def main() -> None:
         measure_sparse(chosen, record)
     table = render(record.content, order=list(RECIPES))
     print(table)
-    if chosen.write:
+    if chosen.write and chosen.size == FULL:
         write_into(PAGE, table)
 
 

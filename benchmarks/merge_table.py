@@ -16,6 +16,8 @@ OURS_ALONE = ("tsv_m", "iso_c")
 """Methods that mergekit does not have."""
 BEGIN, END = "<!-- bench-merge: begin -->", "<!-- bench-merge: end -->"
 Method = dict[str, Any]
+LEAST = 1e-3
+"""Seconds: what a merge takes at least, however the start of the process varies."""
 
 
 def best_limits(kept: Iterable[Method]) -> dict[str, float]:
@@ -37,8 +39,13 @@ def limit_seconds(kept: Method) -> float:
 
 def ours_to_limit(start: dict[str, float], kept: Method) -> float | None:
     """Return our best time, without interpreter and imports, in multiples of the limit."""
+    seconds = _merging(start, kept)
+    return seconds / limit_seconds(kept) if seconds and kept["limits"] else None
+
+
+def _merging(start: dict[str, float], kept: Method) -> float | None:
     walls = _walls(kept["ours"])
-    return (min(walls) - start["ours"]) / limit_seconds(kept) if walls and kept["limits"] else None
+    return max(min(walls) - start["ours"], LEAST) if walls else None
 
 
 def ratios(start: dict[str, float], kept: Method) -> tuple[float, float] | None:
@@ -47,18 +54,24 @@ def ratios(start: dict[str, float], kept: Method) -> tuple[float, float] | None:
     if not ours or not theirs:
         return None
     a, b = median(ours), median(theirs)
-    return b / a, (b - start["theirs"]) / max(a - start["ours"], 1e-3)
+    return b / a, (b - start["theirs"]) / max(a - start["ours"], LEAST)
 
 
 def render(content: dict[str, Any], order: Sequence[str]) -> str:
     """Return the whole report as Markdown."""
     methods = {name: content["methods"][name] for name in order if name in content["methods"]}
+    start = content["start"]
     return "\n\n".join(
         [
-            _render_setting(content),
-            _render_limits(best_limits(methods.values()), content["start"]),
-            _render_methods(methods, content["start"]),
-            *_render_means(methods, content["start"]),
+            _render_setting(content, _highest_load(methods.values())),
+            _render_limits(best_limits(methods.values()), start),
+            _render_rows(
+                AGAINST_MACHINE, [_machine_row(n, kept, start) for n, kept in methods.items()]
+            ),
+            _render_rows(
+                AGAINST_MERGEKIT, [_mergekit_row(n, kept, start) for n, kept in methods.items()]
+            ),
+            *_render_means(methods, start),
             *_render_stages(methods),
             *_render_sparse(content.get("sparse")),
         ]
@@ -72,7 +85,12 @@ def write_into(page: Path, table: str) -> None:
     page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
-def _render_setting(content: dict[str, Any]) -> str:
+def _highest_load(methods: Iterable[Method]) -> float:
+    runs = (run for kept in methods for run in (*kept["ours"], *kept["theirs"]))
+    return max((run["load"] for run in runs), default=0.0)
+
+
+def _render_setting(content: dict[str, Any], load: float) -> str:
     versions = "; ".join(
         ", ".join(f"{name} {version}" for name, version in found.items())
         for found in content["versions"].values()
@@ -81,7 +99,8 @@ def _render_setting(content: dict[str, Any]) -> str:
     size = content["parameters"] / 1e9
     return (
         f"{content['date']}, {content['machine']}. {versions}. "
-        f"Models of {size:.2f} G parameters in bf16. Flags: {flags}."
+        f"Models of {size:.2f} G parameters in bf16. Flags: {flags}. "
+        f"Highest load average before a run: {load:.1f}."
     )
 
 
@@ -92,33 +111,39 @@ def _render_limits(limits: dict[str, float], start: dict[str, float]) -> str:
 
 
 NAMES = {"ours": "evomerge", "theirs": "mergekit"}
-COLUMNS = (
-    "method", "GB in + out", "wall s, best (median)", "CPU s", "memory MiB", "GB/s", "limit s",
-    "× limit", "goal", "mergekit wall s", "CPU s", "memory MiB", "times faster", "without start",
+AGAINST_MACHINE = (
+    "method", "GB in + out", "wall s, best (median)", "CPU s", "anonymous MiB", "GB/s",
+    "limit s", "× limit", "goal",
+)  # fmt: skip
+AGAINST_MERGEKIT = (
+    "method", "evomerge s", "mergekit s, best (median)", "mergekit CPU s",
+    "mergekit anonymous MiB", "times faster", "without start",
 )  # fmt: skip
 
 
-def _render_methods(methods: dict[str, Method], start: dict[str, float]) -> str:
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" + "|--:" * (len(COLUMNS) - 1) + "|"]
-    lines += ["| " + " | ".join(_row(n, kept, start)) + " |" for n, kept in methods.items()]
-    return "\n".join(lines)
+def _render_rows(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---", *["--:"] * (len(columns) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _row(name: str, kept: Method, start: dict[str, float]) -> list[str]:
+def _machine_row(name: str, kept: Method, start: dict[str, float]) -> list[str]:
     read, written = kept["bytes"]
-    walls, times, over = _walls(kept["ours"]), ratios(start, kept), ours_to_limit(start, kept)
-    goal = GOALS.get(name)
+    seconds, over, goal = _merging(start, kept), ours_to_limit(start, kept), GOALS.get(name)
     return [
         name,
         f"{read / 1e9:.1f} + {written / 1e9:.1f}",
         *_engine(kept["ours"]),
-        f"{(read + written) / 1e9 / min(walls):.2f}" if walls else "–",
+        f"{(read + written) / 1e9 / seconds:.2f}" if seconds else "–",
         f"{limit_seconds(kept):.2f}" if kept["limits"] else "–",
         "–" if over is None else f"{over:.1f}" + (" ✗" if goal and over > goal else ""),
         f"{goal}" if goal else "stage",
-        *_engine(kept["theirs"]),
-        *(("–", "–") if times is None else (f"{times[0]:.1f}", f"{times[1]:.1f}")),
     ]
+
+
+def _mergekit_row(name: str, kept: Method, start: dict[str, float]) -> list[str]:
+    times = ratios(start, kept)
+    faster = ("–", "–") if times is None else (f"{times[0]:.1f}", f"{times[1]:.1f}")
+    return [name, _engine(kept["ours"])[0], *_engine(kept["theirs"]), *faster]
 
 
 def _engine(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str]:

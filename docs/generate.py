@@ -54,6 +54,8 @@ def _needs(method: MethodSpec) -> str:
     count = f"{least} model" if most == least else f"{least} or more models"
     if method.base == "required":
         return f"It needs a base model, and takes {count} besides.\n"
+    if method.base == "optional":
+        return f"It takes {count}, and a base model besides or not.\n"
     return f"It needs no base model, and takes {count}.\n"
 
 

@@ -18,6 +18,7 @@ from evomerge.checkpoints.locate import ZOO
 from evomerge.errors import ConfigError, EvoMergeException, Problem, UnknownName
 from evomerge.evaluation import EVALUATORS
 from evomerge.executors import EXECUTORS
+from evomerge.genome.sought import check_ranges
 from evomerge.methods import METHODS
 from evomerge.recipe.schema import Document
 from evomerge.recipe.shape import Findings, read_shape
@@ -40,10 +41,16 @@ class GenomeSettings(Document):
     normalize: bool | None = None
     allow_negative_weights: bool = False
     smooth: bool = False
-    ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    ranges: dict[str, list[bool | float | str]] = Field(default_factory=dict)
     parameters: dict[str, bool | float | str] = Field(default_factory=dict)
     dtype: DType | None = None
     tokenizer_source: str | None = None
+
+    @property
+    def fixed(self) -> dict[str, bool | float | str]:
+        """Return the parameters that have a value, `normalize` among them."""
+        flag = {} if self.normalize is None else {"normalize": self.normalize}
+        return self.parameters | flag
 
     @property
     def components(self) -> dict[str, list[str]]:
@@ -211,6 +218,7 @@ def _check_genome(genome: GenomeSettings) -> Iterator[Problem]:
             yield Problem(f"genome.parameters.{name}", message)
     if genome.normalize is not None and "normalize" not in spec.parameters:
         yield Problem("genome.normalize", f"{spec.name} does not normalize")
+    yield from check_ranges(spec, genome.ranges, genome.fixed)
 
 
 def _check_name(registry: Registry[Any], name: str, path: str) -> Iterator[Problem]:

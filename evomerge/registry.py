@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def closest(name: str, known: list[str]) -> str | None:
+def closest(name: str, known: list[str], *, likeness: float = 0.6) -> str | None:
     """Return the known name that is most like `name`, whatever its case; None if none is."""
     spelled = {entry.lower(): entry for entry in known}
-    found = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=likeness)
     return spelled[found[0]] if found else None
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from evomerge.config import RunConfig, load_config, parse_config, shipped_configs
+from evomerge.engine import Models
 from evomerge.errors import ConfigError
+from evomerge.evolve.build import build_genome
 from evomerge.recipe import write_yaml
 
 TASK = {"name": "a", "evaluator": "exact_match", "data": "x"}
@@ -67,6 +69,26 @@ def problems(wrong: dict[str, Any]) -> dict[str, str]:
             "greater than or equal to 0",
         ),
         ({"genome": {"models": []}}, "genome.models", "at least 1 item"),
+        (
+            {"genome": {"ranges": {"normalise": [True, False]}}},
+            "genome.ranges.normalise",
+            "linear has no parameter 'normalise' (did you mean 'normalize'?)",
+        ),
+        (
+            {"genome": {"ranges": {"weight": [0.9, 0.1]}}},
+            "genome.ranges.weight",
+            "low must be < high",
+        ),
+        (
+            {"genome": {"ranges": {"normalize": [True, "perhaps"]}}},
+            "genome.ranges.normalize",
+            "normalize must be true or false, not 'perhaps'",
+        ),
+        (
+            {"genome": {"normalize": True, "ranges": {"normalize": [True, False]}}},
+            "genome.ranges.normalize",
+            "normalize has a fixed value, too: leave one of them out",
+        ),
         ({"genome": {"dtype": "int4"}}, "genome.dtype", "'float32', 'float16' or 'bfloat16'"),
         ({"tasks": []}, "tasks", "at least 1 item"),
         (
@@ -182,3 +204,35 @@ def test_only_the_base_is_nothing_to_merge() -> None:
     genome = {"models": ["zoo:base"], "base_model": "zoo:base", "merge_method": "linear"}
     found = problems(document(genome=genome))
     assert "no model besides the base" in found["genome.models"]
+
+
+def test_a_run_file_may_seek_choices(tmp_path: Path) -> None:
+    place = tmp_path / "run.yml"
+    place.write_text(
+        """
+        genome:
+          models: [zoo:sort, zoo:reverse]
+          base_model: zoo:base
+          merge_method: generalized_task_arithmetic
+          ranges:
+            sparsifier: [magnitude, random]
+            normalize: [true, false]
+            rescale: [paper, false]
+            density: [0.2, 1]
+        tasks: [{name: a, evaluator: exact_match, data: zoo:sort}]
+        """
+    )
+    ranges = load_config(place).genome.ranges
+    assert ranges == {
+        "sparsifier": ["magnitude", "random"],
+        "normalize": [True, False],
+        "rescale": ["paper", False],
+        "density": [0.2, 1.0],
+    }
+    assert all(isinstance(flag, bool) for flag in ranges["normalize"])
+    genes = build_genome(load_config(place), Models()).space.genes
+    found = {gene.name.partition("/")[0]: gene.choices or (gene.low, gene.high) for gene in genes}
+    assert found["sparsifier"] == ("magnitude", "random")
+    assert found["consensus"] == ("none", "sum", "count")
+    assert (found["normalize"], found["rescale"]) == ((True, False), ("paper", False))
+    assert found["density.0"] == (0.2, 1.0)

@@ -65,6 +65,8 @@ def test_a_genome_of_another_length_is_refused() -> None:
         ([Gene("a", 1, 1)], "each with low < high"),
         ([Gene("a", math.nan, 1)], "each with low < high"),
         ([Gene("a", 0, 1), Gene("a", 0, 2)], "gene names must be distinct"),
+        ([Gene("a", choices=("x",))], "or several choices"),
+        ([Gene("a", choices=("x", "x"))], "or several choices"),
     ],
 )
 def test_a_space_without_room_is_refused(genes: list[Gene], message: str) -> None:
@@ -75,3 +77,33 @@ def test_a_space_without_room_is_refused(genes: list[Gene], message: str) -> Non
 def test_a_space_describes_itself() -> None:
     rows = SearchSpace([Gene("a", 0, 1)]).describe()
     assert rows == [{"name": "a", "low": 0, "high": 1}]
+    rows = SearchSpace([Gene("flag", choices=(True, False))]).describe()
+    assert rows == [{"name": "flag", "choices": [True, False]}]
+
+
+CHOICES = st.lists(st.text(max_size=3), min_size=2, max_size=7, unique=True).map(tuple)
+
+
+@settings(deadline=None, max_examples=100)
+@given(choices=CHOICES, place=st.floats(0, 1))
+def test_choices_share_the_cube_in_equal_parts(choices: tuple[str, ...], place: float) -> None:
+    space = SearchSpace([Gene("a", choices=choices)])
+    (found,) = space.decode(np.array([place])).values()
+    part = choices.index(str(found))
+    assert part / len(choices) <= place + 1e-12
+    assert place - 1e-12 <= (part + 1) / len(choices)
+    assert space.decode(space.encode({"a": found})) == {"a": found}
+    ends = [space.decode(np.array([end]))["a"] for end in (0.0, 1.0)]
+    assert ends == [choices[0], choices[-1]]
+
+
+def test_a_value_that_is_no_choice_has_no_place() -> None:
+    space = SearchSpace([Gene("a", choices=("x", "y"))])
+    with pytest.raises(ValueError, match="gene a has no choice 'z'"):
+        space.encode({"a": "z"})
+
+
+def test_numbers_and_choices_stand_side_by_side() -> None:
+    space = SearchSpace([Gene("a", 0, 2), Gene("b", choices=(False, True)), Gene("c", -1, 1)])
+    assert space.decode(np.array([0.25, 0.7, 0.5])) == {"a": 0.5, "b": True, "c": 0.0}
+    assert space.encode({"a": 0.5, "b": True, "c": 0.0}).tolist() == [0.25, 0.75, 0.5]

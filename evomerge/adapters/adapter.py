@@ -10,16 +10,14 @@ from functools import cached_property, lru_cache, partial
 
 import torch
 
-from evomerge.adapters.contents import WEIGHTS, Module, read_contents, read_tensor
+from evomerge.adapters.contents import WEIGHTS, Module, read_contents
+from evomerge.adapters.names import shorten
 from evomerge.adapters.patch import Factors, Patch
+from evomerge.adapters.tensors import read_tensor
 from evomerge.checkpoints.locate import locate_adapter
 from evomerge.checkpoints.reader import Entry
 from evomerge.errors import CheckpointError
 
-WRAPPERS = frozenset(
-    {"model", "transformer", "language_model", "gpt_neox", "bert", "roberta", "distilbert"}
-)
-"""Leading words of names that one class of a model has and another lacks."""
 REMEMBERED = 4
 """Tensors whose factors stay in memory: about as many as are adapted at a time."""
 Part = tuple[Module, str]
@@ -181,14 +179,6 @@ class Adapter:
         for name, entry in self.replacements.items():
             if entry.name not in met and not any(_same(entry, other) for other in used):
                 yield name
-
-
-def shorten(name: str) -> str:
-    """Return a name without the leading words in which classes of one model differ."""
-    words = name.split(".")
-    while len(words) > 1 and words[0] in WRAPPERS:
-        del words[0]
-    return ".".join(words)
 
 
 def _same(one: Entry, other: Entry) -> bool:

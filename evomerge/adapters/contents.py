@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from evomerge.adapters.tensors import DTYPES
 from evomerge.checkpoints.reader import Entry, read_header, read_json
 from evomerge.errors import CheckpointError
 
@@ -29,7 +27,6 @@ FACTOR = re.compile(
     r"(?:\.default)?(?:\.(?P<leaf>weight|bias))?"
 )
 REPLACED = re.compile(r"\.(?:base_layer|modules_to_save(?:\.default)?)(?=\.)")
-DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 NOT_WEIGHTS = (
     "alora_invocation_tokens", "arrow_config", "kasa_config", "layer_replication",
     "megatron_config", "monteclora_config", "target_parameters", "trainable_token_indices",
@@ -105,30 +102,6 @@ def read_contents(folder: Path, reference: str) -> Contents:
         raise CheckpointError(f"{reference} holds no tensors", "Is this a trained adapter?")
     _drop_idle_biases(contents, reference)
     return contents
-
-
-def read_tensor(entry: Entry) -> Tensor:
-    """Read a tensor, as it is stored.
-
-    Raises:
-        CheckpointError: the file ends too early, or is there no more.
-    """
-    data = bytearray(entry.end - entry.start)
-    try:
-        with entry.file.open("rb") as stream:
-            stream.seek(entry.start)
-            count = stream.readinto(data)
-    except OSError as error:
-        raise CheckpointError(
-            f"{entry.file} cannot be read: {error.strerror}", "Check that it is in place"
-        ) from None
-    if count < len(data):
-        raise CheckpointError(
-            f"{entry.file} ends inside tensor {entry.name}", "Fetch the file again"
-        )
-    if not data:
-        return torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
-    return torch.frombuffer(data, dtype=DTYPES[entry.dtype]).view(entry.shape)
 
 
 def _check_config(config: dict[str, Any], reference: str) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomerge.adapters.contents import CONFIG, DTYPES, PREFIX, WEIGHTS
+from evomerge.adapters.contents import CONFIG, PREFIX, WEIGHTS
 from evomerge.adapters.low_rank import LowRank
+from evomerge.adapters.tensors import DTYPES
 from evomerge.checkpoints.reader import SINGLE
 from evomerge.checkpoints.writer import Shape, Shards, write_text
-
-CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,11 @@ class Draft:
 
     Attributes:
         base_model: what adapter_config.json names as its model.
-        changes: module name -> change of its weight, (outputs, inputs).
+        changes: module name -> change of its weight, (outputs, inputs); those of rank 0 are not
+            written.
         embeddings: those of the modules that are embeddings: inputs are tokens.
         whole: tensor name -> what replaces it.
         fan_in_fan_out: whether some weights are stored as (inputs, outputs), as GPT-2's are.
-        tied: whether the model's head is its embeddings.
         dtype: safetensors code of the factors.
         others: the model's modules that are left alone, with which names can be shortened; None
             where they are not known.
@@ -55,10 +54,14 @@ class Draft:
     embeddings: Collection[str] = ()
     whole: Mapping[str, Whole] = field(default_factory=dict)
     fan_in_fan_out: bool = False
-    tied: bool = False
     dtype: str = "F32"
     others: Collection[str] | None = None
     task_type: str | None = "CAUSAL_LM"
+
+    @property
+    def adapted(self) -> dict[str, LowRank]:
+        """The changes that are written."""
+        return {name: change for name, change in self.changes.items() if change.rank}
 
     @property
     def share(self) -> float:
@@ -79,15 +82,14 @@ class Draft:
 
     def config(self) -> dict[str, Any]:
         """Return adapter_config.json."""
-        ranks = {name: change.rank for name, change in self.changes.items()}
+        ranks = {name: change.rank for name, change in self.adapted.items()}
         usual = max(ranks.values(), default=1)
         odd = {name: rank for name, rank in sorted(ranks.items()) if rank != usual}
-        saved = {
-            name.rpartition(".")[0] for name in self.whole if not name.endswith(".bias")
-        }  # what is left of `bias: all` needs no module of its own
+        replaced = {name.rpartition(".")[0] for name in self.whole if not name.endswith(".bias")}
+        saved = replaced - {*ranks}  # `bias: all` finds biases by itself
         known = self.others is not None
         everything = {*ranks, *saved, *(self.others or ())}
-        settings = {
+        return {
             "base_model_name_or_path": self.base_model,
             "peft_type": "LORA",
             "task_type": self.task_type,
@@ -104,7 +106,6 @@ class Draft:
             "lora_dropout": 0.0,
             "inference_mode": True,
         }
-        return settings | ({"ensure_weight_tying": True} if self.tied and saved else {})
 
     def write(self, folder: Path) -> None:
         """Write adapter_config.json and adapter_model.safetensors into an existing folder."""
@@ -119,7 +120,7 @@ class Draft:
 
     def _tensors(self) -> dict[Shape, Callable[[], Tensor]]:
         found: dict[Shape, Callable[[], Tensor]] = {}
-        for name, change in self.changes.items():
+        for name, change in self.adapted.items():
             kind, leaf = ("embedding_", "") if name in self.embeddings else ("", ".weight")
             for role, factor in (("A", change.a), ("B", change.b)):
                 full = f"{PREFIX}{name}.lora_{kind}{role}{leaf}"
@@ -131,7 +132,7 @@ class Draft:
     def _whole_name(self, name: str) -> str:
         """Return what peft calls a tensor: modules that it adapts become an inner layer."""
         module, _, leaf = name.rpartition(".")
-        return f"{PREFIX}{module}.base_layer.{leaf}" if module in self.changes else PREFIX + name
+        return f"{PREFIX}{module}.base_layer.{leaf}" if module in self.adapted else PREFIX + name
 
 
 def _shorten(modules: Collection[str], everything: Collection[str]) -> list[str]:

@@ -7,34 +7,25 @@ biases that changed are kept whole.
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from evomerge.adapters.contents import DTYPES
 from evomerge.adapters.draft import Draft, Whole
 from evomerge.adapters.low_rank import LowRank, truncate
-from evomerge.checkpoints.architecture import is_head
+from evomerge.adapters.names import is_embedding, is_token_embedding, live_name
+from evomerge.adapters.tensors import DTYPES, check_finite, read_pieces, read_whole
+from evomerge.checkpoints.architecture import is_head, is_tied
 from evomerge.checkpoints.locate import display_name
-from evomerge.checkpoints.reader import ITEM_BYTES, Checkpoint, Entry
+from evomerge.checkpoints.reader import Checkpoint, Entry
 from evomerge.checkpoints.writer import atomic_folder, check_target, write_text
 from evomerge.errors import CheckpointError
 from evomerge.registry import suggest
 from evomerge.types import Progress
 
 logger = logging.getLogger(__name__)
-EMBEDDING = re.compile(
-    r"(.*_)?embeddings?|embed_(in|positions|tokens.*)|wte|wpe|shared|relative_attention_bias"
-)
-BODIES = {"gpt2": "transformer.", "bloom": "transformer.", "opt": "model."}
-"""What live models put before names that files of old leave without it, by model_type."""
 LISTED = 6
-PIECE = 1 << 24
-"""Elements that are read at a time where a tensor need not be whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +105,7 @@ def _write_card(draft: Draft, model: str) -> str:
     return (
         f"---\nbase_model: {draft.base_model}\nlibrary_name: peft\ntags:\n- evomerge\n- lora\n---\n"
         f"# {display_name(model)} as a LoRA of {display_name(draft.base_model)}\n\n"
-        f"{len(draft.changes)} modules at rank {draft.config()['r']} keep {draft.share:.2%} of the "
+        f"{len(draft.adapted)} modules at rank {draft.config()['r']} keep {draft.share:.2%} of the "
         f"squared norm of their changes; {len(draft.whole)} tensors are whole.\n"
     )
 
@@ -129,6 +120,8 @@ class _Extractor:
             stem, _, leaf = name.rpartition(".")
             if stem and leaf in ("weight", "bias"):
                 self.modules.setdefault(stem, {})[leaf] = entry
+        heads = any(is_head(name) for name in model.entries)
+        self.tied = is_tied(base.config) and not heads
         self.conv1d = any(self._is_conv1d(stem, square=False) for stem in self.modules)
 
     def run(self, progress: Progress | None) -> Draft:
@@ -138,14 +131,14 @@ class _Extractor:
         changes: dict[str, LowRank] = {}
         whole: dict[str, Whole] = {}
         for stem, way in plan.items():
-            if way == "lora" and (change := self._decompose(stem)).rank:
-                changes[self._live(stem)] = change
+            if way == "lora":
+                changes[self._live(stem)] = self._decompose(stem)
             whole |= self._keep(stem, biases_only=way == "lora")
             if progress:
                 progress.advance()
         if progress:
             progress.end()
-        if not changes:
+        if not any(change.rank for change in changes.values()):
             raise CheckpointError(
                 f"no matrix of {self.model.reference} differs from {self.base.reference} by more "
                 "than the threshold",
@@ -177,10 +170,11 @@ class _Extractor:
         if weight is None:
             return ""
         left_out = _any_matches(settings.exclude, stem)
-        outermost = _is_embedding(stem) or is_head(weight.name)
+        outermost = is_embedding(stem) or is_head(weight.name)
         if stem in settings.save_modules or leaf in settings.save_modules:
             return "whole"
-        if outermost and not left_out and not (settings.embed_lora and self._has_base(weight)):
+        decomposed = settings.embed_lora and self._has_base(weight) and not self.tied
+        if outermost and not left_out and not decomposed:
             return "whole"
         if left_out or (settings.include and not _any_matches(settings.include, stem)):
             return ""
@@ -221,11 +215,12 @@ class _Extractor:
 
     def _decompose(self, stem: str) -> LowRank:
         weight = self.modules[stem]["weight"]
-        change = _read(self.model, weight)
+        change = read_whole(self.model, weight)
         origin = self.base.entries[weight.name]
-        for start, part in _pieces(self.base, origin):
+        for start, part in read_pieces(self.base, origin):
             change.view(-1)[start : start + len(part)].sub_(part)
-        turned = _is_embedding(stem) or self._is_conv1d(stem, square=self.conv1d)
+        check_finite(change, f"{weight.name} of {self.model.reference} less {self.base.reference}")
+        turned = is_embedding(stem) or self._is_conv1d(stem, square=self.conv1d)
         return truncate(
             change.T if turned else change,
             self.settings.max_rank,
@@ -241,7 +236,7 @@ class _Extractor:
             square: what to say of a square weight that has a bias.
         """
         weight, bias = self.modules[stem].get("weight"), self.modules[stem].get("bias")
-        if weight is None or bias is None or len(weight.shape) != 2 or _is_embedding(stem):
+        if weight is None or bias is None or len(weight.shape) != 2 or is_embedding(stem):
             return False
         outputs, inputs = weight.shape[1], weight.shape[0]
         return bias.shape == (outputs,) and (outputs != inputs or square)
@@ -253,24 +248,27 @@ class _Extractor:
         asked = {stem, stem.rpartition(".")[2]} & {*self.settings.save_modules}
         if not asked and not any(self._changed(entry) for entry in wanted):
             return {}
-        return {
+        kept = {
             f"{self._live(stem)}.{entry.name.rpartition('.')[2]}": Whole(
-                entry.dtype, entry.shape, partial(_read, self.model, entry, DTYPES[entry.dtype])
+                entry.dtype,
+                entry.shape,
+                partial(read_whole, self.model, entry, DTYPES[entry.dtype]),
             )
             for entry in wanted
         }
+        if self.tied and is_token_embedding(stem):  # peft unties them, so the head gets a copy
+            kept["lm_head.weight"] = kept[f"{self._live(stem)}.weight"]
+        return kept
 
     def _changed(self, entry: Entry) -> bool:
         other = self.base.entries.get(entry.name)
         if other is None or other.shape != entry.shape:
             return True
-        pairs = zip(_pieces(self.model, entry), _pieces(self.base, other), strict=True)
+        pairs = zip(read_pieces(self.model, entry), read_pieces(self.base, other), strict=True)
         return any(bool((mine != theirs).any()) for (_, mine), (_, theirs) in pairs)
 
     def _live(self, stem: str) -> str:
-        """Return what transformers calls a module once it is loaded."""
-        body = BODIES.get(str(self.base.config.get("model_type")), "")
-        return stem if stem.startswith(body) or is_head(f"{stem}.weight") else body + stem
+        return live_name(stem, str(self.base.config.get("model_type")))
 
     def _draft(self, changes: Mapping[str, LowRank], whole: Mapping[str, Whole]) -> Draft:
         dtypes = {entry.dtype for parts in self.modules.values() for entry in parts.values()}
@@ -278,10 +276,9 @@ class _Extractor:
         return Draft(
             base_model=self.base.reference,
             changes=changes,
-            embeddings={name for name in changes if _is_embedding(live[name])},
+            embeddings={name for name in changes if is_embedding(live[name])},
             whole=whole,
             fan_in_fan_out=self.conv1d,
-            tied=bool(self.base.config.get("tie_word_embeddings")),
             dtype=dtypes.pop() if len(dtypes) == 1 and dtypes <= {*DTYPES} else "F32",
             others=set(live),
         )
@@ -289,23 +286,3 @@ class _Extractor:
 
 def _any_matches(patterns: Collection[str], name: str) -> bool:
     return any(re.search(pattern, name) for pattern in patterns)
-
-
-def _is_embedding(stem: str) -> bool:
-    return bool(EMBEDDING.fullmatch(stem.rpartition(".")[2])) and not is_head(f"{stem}.weight")
-
-
-def _pieces(checkpoint: Checkpoint, entry: Entry) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first element, elements) of a tensor, 1-D, as stored."""
-    width = ITEM_BYTES[entry.dtype]
-    for start in range(0, entry.numel, PIECE):
-        raw = bytearray(min(PIECE, entry.numel - start) * width)
-        checkpoint.read_into(entry, start * width, memoryview(raw))
-        yield start, torch.frombuffer(raw, dtype=DTYPES[entry.dtype])
-
-
-def _read(checkpoint: Checkpoint, entry: Entry, dtype: torch.dtype = torch.float32) -> Tensor:
-    tensor = torch.empty(entry.numel, dtype=dtype)
-    for start, part in _pieces(checkpoint, entry):
-        tensor[start : start + len(part)] = part
-    return tensor.view(entry.shape)

@@ -1,7 +1,9 @@
 """The best approximation of a matrix by one of low rank (Eckart & Young, 1936).
 
 https://doi.org/10.1007/BF02288367. Singular vectors are eigenvectors of the smaller Gram matrix,
-in float64: exact, without the random sketches of fast methods, and the same on every run.
+in float64. Where few of many are wanted, they are sought in a block Krylov space (Musco & Musco,
+2015, https://arxiv.org/abs/1504.05477) that grows until it keeps no more of the matrix; its start
+is always the same, so bits are the same on every run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,14 @@ ROWS = 4096
 """Rows that are in float64 at a time."""
 NEGLIGIBLE = 1e-7
 """Singular values below this share of the largest are float32's rounding, not the matrix."""
+
+DIRECT = 1024
+"""Up to this many rows or columns all singular values are computed."""
+FEW = 32
+"""So are they where more than one in so many is wanted: faster than a large Krylov space."""
+OVERSAMPLING = 8
+CONVERGED = 1e-6
+"""A Krylov space is large enough when growing it adds less than this share to what is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +71,15 @@ def truncate(
     """
     wide = matrix.shape[0] < matrix.shape[1]
     tall = matrix.T if wide else matrix
-    values, vectors = torch.linalg.eigh(_gram(tall))
-    squares = values.clamp(min=0)
-    singular = squares.sqrt().flip(0)[:rank]
+    singular, vectors = _leading(tall, rank)
     threshold = max(epsilon, NEGLIGIBLE * float(singular[0])) if len(singular) else 0.0
     singular = singular[singular > threshold]
-    small = _fix_signs(vectors.flip(1)[:, : len(singular)])
+    small = _fix_signs(vectors[:, : len(singular)])
     large = torch.cat([part.double() @ small for part in _pieces(tall)]) / singular
     left, right = (small, large.T) if wide else (large, small.T)
     root = singular.sqrt() if distribute else torch.ones_like(singular)
-    kept, total = float(singular.square().sum()), float(squares.sum())
+    kept = float(singular.square().sum())
+    total = sum(float(part.double().square_().sum()) for part in _pieces(tall))
     b, a = left * root, (singular / root).unsqueeze(1) * right
     return LowRank(b.float().contiguous(), a.float().contiguous(), kept, total)
 
@@ -93,6 +102,39 @@ def truncate_product(b: Tensor, a: Tensor, rank: int) -> LowRank:
     core = truncate(inner @ outer.T, rank)
     grown_b, grown_a = left @ core.b.double(), core.a.double() @ right.T
     return LowRank(grown_b.float(), grown_a.float().contiguous(), core.kept, core.total)
+
+
+def _leading(tall: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Return the largest singular values, falling, and their right vectors as columns; float64."""
+    size = tall.shape[1]
+    if size > DIRECT and rank <= size // FEW and (found := _search_krylov(tall, rank)):
+        return found
+    return _read_off(_gram(tall), rank)
+
+
+def _search_krylov(tall: Tensor, rank: int) -> tuple[Tensor, Tensor] | None:
+    """Return as `_leading` does; None where the space would have to grow too large."""
+    size, width = tall.shape[1], rank + OVERSAMPLING
+    start = torch.randn(size, width, generator=torch.Generator().manual_seed(0))
+    basis = torch.linalg.qr(start.double())[0]
+    images, kept = [], 0.0
+    for _ in range(size // 3 // width):
+        images.append((tall @ basis[:, -width:].to(tall.dtype)).double())
+        image = torch.cat(images, dim=1)
+        singular, mixture = _read_off(image.T @ image, rank)
+        before, kept = kept, float(singular.square().sum())
+        if kept - before <= CONVERGED * kept:
+            return singular, basis @ mixture
+        block = (tall.T @ images[-1].to(tall.dtype)).double()
+        for _ in range(2):  # once leaves what rounding put there
+            block = torch.linalg.qr(block - basis @ (basis.T @ block))[0]
+        basis = torch.cat([basis, block], dim=1)
+    return None
+
+
+def _read_off(gram: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    values, vectors = torch.linalg.eigh(gram)
+    return values.clamp(min=0).sqrt_().flip(0)[:rank], vectors.flip(1)[:, :rank]
 
 
 def _pieces(tall: Tensor) -> Iterator[Tensor]:

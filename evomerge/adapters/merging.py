@@ -13,14 +13,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from evomerge.adapters.adapter import Adapter, shorten
-from evomerge.adapters.contents import Module, read_tensor
+from evomerge.adapters.adapter import Adapter
+from evomerge.adapters.contents import Module
 from evomerge.adapters.draft import Draft, Whole
 from evomerge.adapters.low_rank import LowRank, concatenate, truncate, truncate_product
+from evomerge.adapters.names import shorten
+from evomerge.adapters.tensors import check_finite, read_tensor
 from evomerge.checkpoints.reader import Entry
 from evomerge.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
+FROZEN = ".base_layer.weight"
+"""The model's own weights beneath an adapted embedding: peft may save them, nobody trains them."""
 Merge = Callable[[str, list[Tensor]], Tensor]
 """(tensor name, one task vector per adapter, float32, zeros where it has none) to their merge."""
 
@@ -69,7 +73,7 @@ def merge_adapters(
     }
     return Draft(
         base_model=next((n for a in adapters if (n := _base_name(a))), ""),
-        changes={name: change for name, change in changes.items() if change.rank},
+        changes=changes,
         embeddings={n for n, owners in modules.items() if any(m and m.embedding for m in owners)},
         whole={n: _merge_whole(n, entries, mixed, base) for n, entries in replaced.items()},
         fan_in_fan_out=any(a.config.get("fan_in_fan_out") for a in adapters),
@@ -102,6 +106,10 @@ def _align(adapters: Sequence[Adapter]) -> tuple[Modules, Replaced]:
         for name, entry in adapter.replacements.items():
             known = spelling.setdefault(shorten(name), name)
             replaced.setdefault(known, [None] * len(adapters))[number] = entry
+    for name, entries in replaced.items():
+        frozen = [entry for entry in entries if entry and entry.name.endswith(FROZEN)]
+        if frozen:
+            replaced[name] = [entry or frozen[0] for entry in entries]
     return modules, replaced
 
 
@@ -172,7 +180,10 @@ def _merge_products(
 def _read_factors(adapter: Adapter, module: Module) -> tuple[Tensor, Tensor]:
     """Return (b, a) in float64, the scale in b."""
     b = read_tensor(module.entries["B"]).double().mul_(adapter.scale(module))
-    return b, read_tensor(module.entries["A"]).double()
+    a = read_tensor(module.entries["A"]).double()
+    for role, factor in (("A", a), ("B", b)):
+        check_finite(factor, f"{module.entries[role].name} of {adapter.reference}")
+    return b, a
 
 
 def _merge_whole(

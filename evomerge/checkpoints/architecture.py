@@ -24,6 +24,8 @@ from evomerge.checkpoints.spelling import (
 
 NUMBER = re.compile(r"(?:^|\.)(\d+)\.")
 SENSES = ("vision", "audio")
+ROLES = (*SENSES, "encoder", "", "decoder")
+"""What stacks are for, the main one last; "" where a name does not say."""
 Path = tuple[str, ...]
 
 __all__ = [
@@ -121,14 +123,14 @@ def _choose_stacks(
     """Return the stacks that are modules, with the keys that state their lengths.
 
     A stack within another (experts, T5's sublayers) is part of its layers, unless config.json
-    states the length of the inner one alone.
+    states the length of the inner one alone, and it is most of the outer one.
     """
     stated, chosen = dict(_stated_layers(config)), dict[str, Path | None]()
     largest_first = sorted(found, key=lambda s: (-found[s].total(), len(s)))
     for stack in largest_first:
         keys = [key for key in _keys_for(stack, stated) if key not in chosen.values()]
         fitting = [key for key in keys if set(found[stack]) == set(range(stated[key]))]
-        if fitting and not _overlaps(stack, chosen):
+        if fitting and not _overlaps(stack, chosen) and not _is_small_part(stack, found):
             chosen[stack] = fitting[0]
     if not any(_role(stack) not in SENSES for stack in chosen):
         free = (s for s in largest_first if not _overlaps(s, chosen) and _role(s) not in SENSES)
@@ -139,6 +141,11 @@ def _choose_stacks(
 
 def _overlaps(stack: str, others: Iterable[str]) -> bool:
     return any(stack.startswith(other) or other.startswith(stack) for other in others)
+
+
+def _is_small_part(stack: str, found: Mapping[str, Counter[int]]) -> bool:
+    around = (found[other].total() for other in found if stack.startswith(other))
+    return max(around) > 2 * found[stack].total()
 
 
 def _stated_layers(config: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, int]]:
@@ -153,7 +160,13 @@ def _stated_layers(config: Mapping[str, Any], path: Path = ()) -> Iterator[tuple
 def _keys_for(stack: str, keys: Iterable[Path]) -> list[Path]:
     """Return the keys that speak of a stack of this role, else those that speak of any."""
     alike = [key for key in keys if _role(".".join(key)) == _role(stack)]
-    return alike or [key for key in keys if not _role(".".join(key))]
+    found = alike or [key for key in keys if not _role(".".join(key))]
+    return sorted(found, key=lambda key: not _speaks_of(stack, key))
+
+
+def _speaks_of(stack: str, key: Path) -> bool:
+    """Tell whether a part of the configuration is called as the stack is (`qformer_config`)."""
+    return any(word.removesuffix("_config") in stack for word in key[:-1])
 
 
 def _role(name: str) -> str:
@@ -168,7 +181,7 @@ class _Homes:
     def __init__(self, stacks: Collection[str]) -> None:
         self.roots = {_root(stack, stacks): stack for stack in stacks}
         self.senses = any(_role(stack) in SENSES for stack in stacks)
-        self.main = max(stacks, key=lambda s: (_role(s) not in SENSES, _role(s) == "decoder"))
+        self.main = max(stacks, key=lambda stack: ROLES.index(_role(stack)))
         titles = {stack: self._title(root, stack) for root, stack in self.roots.items()}
         taken = Counter(titles.values())
         self.titles = {
@@ -220,6 +233,7 @@ def _lay_out(module: str, stack: str, key: Path | None, names: Sequence[str]) ->
     )
 
 
-def _rank(layout: Layout) -> tuple[bool, bool, bool, int]:
-    role, size = _role(layout.stack), layout.layers * len(layout.parts)
-    return bool(layout.stack), role not in SENSES, role == "decoder", size
+def _rank(layout: Layout) -> tuple[bool, int, int]:
+    """Order modules: the decoder, other text, the encoder, what sees and hears, what is loose."""
+    role = ROLES.index(_role(layout.stack))
+    return bool(layout.stack), role, layout.layers * len(layout.parts)

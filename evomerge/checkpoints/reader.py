@@ -19,6 +19,7 @@ from evomerge.checkpoints.header import (
     ITEM_BYTES,
     TORCH_NAMES,
     Entry,
+    damaged,
     read_header,
     unreadable,
 )
@@ -161,6 +162,8 @@ class Checkpoint:
                         self._maps[file] = mmap(stream.fileno(), 0, access=ACCESS_COPY)
                 except OSError as error:
                     raise unreadable(file, error) from None
+                except ValueError:
+                    raise damaged(file, "it is empty") from None
             return self._maps[file]
 
     def __del__(self) -> None:

@@ -77,8 +77,9 @@ def _spellings(name: str) -> Iterator[str]:
     yield from whole
     for first, second in read_names()["renamed"]:
         for old, new in ((first, second), (second, first)):
-            part = re.compile(rf"(?<![^.]){re.escape(old)}(?![^.])")
-            yield from (part.sub(new, spelled) for spelled in whole if old in spelled)
+            if old in name:
+                part = re.compile(rf"(?<![^.]){re.escape(old)}(?![^.])")
+                yield from (part.sub(new, spelled) for spelled in whole)
 
 
 def _is_among(name: str, words: str) -> bool:

@@ -86,8 +86,13 @@ def has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in VOCABULARIES)
 
 
-def read_tokenizer(folder: Path) -> Tokenizer:
+def read_tokenizer(folder: Path, known: dict[bytes, dict[str, Any]] | None = None) -> Tokenizer:
     """Read the tokenizer of a model folder.
+
+    Args:
+        folder: where its files are.
+        known: hash of a tokenizer.json -> its contents; filled and used, so that the copies that
+            models of one family carry are read once.
 
     Raises:
         CheckpointError: there is none, it is damaged, or two tokens share an id.
@@ -96,7 +101,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             settings |= read_json(folder / name, str(folder))
-    document = _read_document(folder)
+    document = _read_document(folder, {} if known is None else known)
     try:
         tokens = list_vocabulary(document["model"])
         added = number_added([*(document.get("added_tokens") or ()), *_promised(settings)], tokens)
@@ -138,7 +143,8 @@ def save_tokenizer(tokenizer: Tokenizer, target: Path) -> list[str]:
     """Write a tokenizer (and copy the chat template that goes with it); return the files' names."""
     if tokenizer.is_original:
         return copy_tokenizer(tokenizer.folder, target)
-    write_json(target / "tokenizer.json", tokenizer.document)
+    text = json.dumps(tokenizer.document, ensure_ascii=False)  # indented, it takes ten times longer
+    write_text(target / "tokenizer.json", text + "\n")
     write_json(target / "tokenizer_config.json", tokenizer.settings)
     names = ["tokenizer.json", "tokenizer_config.json"]
     for name in ("chat_template.jinja", "generation_config.json"):
@@ -185,9 +191,13 @@ def plain_entry(token: str, *, special: bool = False) -> dict[str, Any]:
     return {"content": token, **flags, "normalized": not special, "special": special}
 
 
-def _read_document(folder: Path) -> dict[str, Any]:
-    if (folder / "tokenizer.json").is_file():
-        return read_json(folder / "tokenizer.json", str(folder))
+def _read_document(folder: Path, known: dict[bytes, dict[str, Any]]) -> dict[str, Any]:
+    file = folder / "tokenizer.json"
+    if file.is_file():
+        key = hashlib.sha256(file.read_bytes()).digest()
+        if key not in known:
+            known[key] = read_json(file, str(folder))
+        return known[key]
     backend = getattr(load_tokenizer(folder), "backend_tokenizer", None)
     if backend is None:
         raise CheckpointError(
@@ -228,9 +238,9 @@ def number_added(
 def _check_ids(folder: Path, tokens: Mapping[str, int]) -> None:
     if not tokens or set(map(type, tokens.values())) != {int} or min(tokens.values()) < 0:
         raise _damaged(folder, "its token ids must be whole numbers from 0 on")
-    counts = Counter(tokens.values())
-    if len(counts) == len(tokens):
+    if len(set(tokens.values())) == len(tokens):
         return
+    counts = Counter(tokens.values())
     shared = [number for number, count in counts.items() if count > 1]
     names = ", ".join(repr(token) for token, number in tokens.items() if number == shared[0])
     raise _damaged(

@@ -6,8 +6,9 @@ rules, its merges or scores come along too, so that a tokenizer that was extende
 whole; where it splits text otherwise, its tokens get ids, and the base's rules stay untouched.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from evomerge.checkpoints.tokenizer import (
@@ -32,16 +33,25 @@ def unite(base: Tokenizer, others: Mapping[str, Tokenizer]) -> tuple[Tokenizer, 
     """
     others = {m: t for m, t in others.items() if t.tokens != base.tokens or t.added != base.added}
     entries, warnings = _collect_added(base, others)
-    result = base
+    tokens = dict(base.tokens)
+    following = max(tokens.values()) + 1
+    kin = []
     for model, other in others.items():
-        fresh = [t for t in _in_order(other) if t not in result.tokens and t not in entries]
-        result = _add_ordinary(result, other, fresh)
-        if fresh and other.rules != base.rules:
+        fresh = other.tokens.keys() - other.added.keys() - tokens.keys() - entries.keys()
+        ordered = sorted(fresh, key=other.tokens.__getitem__)
+        tokens |= zip(ordered, range(following, following + len(fresh)), strict=True)
+        following += len(fresh)
+        if fresh and other.rules == base.rules:
+            kin.append(other)
+        elif fresh:
             warnings.append(
                 f"{model} splits text by other rules than the base's, which stay: its own "
                 f"{len(fresh)} tokens get rows, but text will seldom meet them"
             )
-    return add_tokens(result, entries.values()), warnings
+    if len(tokens) > len(base.tokens):  # added ones too: merges may speak of them
+        tokens |= zip([t for t in entries if t not in tokens], count(following), strict=False)
+        base = _extend(base, tokens, kin)
+    return add_tokens(base, entries.values()), warnings
 
 
 def add_tokens(tokenizer: Tokenizer, entries: Iterable[Mapping[str, Any]]) -> Tokenizer:
@@ -64,20 +74,21 @@ def add_tokens(tokenizer: Tokenizer, entries: Iterable[Mapping[str, Any]]) -> To
     return tokenizer if len(added) == len(tokenizer.added) else _rewrite(tokenizer, tokens, added)
 
 
-def drop_tokens(tokenizer: Tokenizer, names: Collection[str]) -> Tokenizer:
+def drop_tokens(tokenizer: Tokenizer, names: set[str]) -> Tokenizer:
     """Remove added tokens, those with the highest ids."""
     if not names:
         return tokenizer
     tokens = {token: number for token, number in tokenizer.tokens.items() if token not in names}
     added = {token: entry for token, entry in tokenizer.added.items() if token not in names}
-    model = tokenizer.document["model"]
-    kept = list_vocabulary(model).keys() - names
-    vocabulary = model["vocab"]
-    if isinstance(vocabulary, list):
-        vocabulary = [piece for piece in vocabulary if piece[0] in kept]
+    model = dict(tokenizer.document["model"])
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [piece for piece in model["vocab"] if piece[0] not in names]
     else:
-        vocabulary = {token: number for token, number in vocabulary.items() if token in kept}
-    document = {**tokenizer.document, "model": {**model, "vocab": vocabulary}}
+        model["vocab"] = {t: number for t, number in model["vocab"].items() if t not in names}
+    if "merges" in model:
+        pairs = _pairs(model["merges"])
+        model["merges"] = [p for p in pairs if names.isdisjoint((*p, "".join(p)))]
+    document = {**tokenizer.document, "model": model}
     return _rewrite(replace(tokenizer, document=document), tokens, added)
 
 
@@ -97,49 +108,50 @@ def _collect_added(
     return {t: e for t, e in entries.items() if t not in base.added}, [warning] if unlike else []
 
 
-def _in_order(tokenizer: Tokenizer) -> list[str]:
-    return sorted(
-        tokenizer.tokens.keys() - tokenizer.added.keys(), key=tokenizer.tokens.__getitem__
-    )
+def _extend(base: Tokenizer, tokens: Mapping[str, int], kin: Sequence[Tokenizer]) -> Tokenizer:
+    """Return a tokenizer with more ordinary tokens.
 
-
-def _add_ordinary(tokenizer: Tokenizer, other: Tokenizer, fresh: Sequence[str]) -> Tokenizer:
-    if not fresh:
-        return tokenizer
-    first = max(tokenizer.tokens.values()) + 1
-    tokens = {**tokenizer.tokens, **{token: first + n for n, token in enumerate(fresh)}}
-    model = dict(tokenizer.document["model"])
-    alike = other.rules == tokenizer.rules
+    Args:
+        base: what to extend.
+        tokens: all tokens -> ids.
+        kin: tokenizers with the same rules, whose merges and scores are taken over.
+    """
+    model = dict(base.document["model"])
+    others = [other.document["model"] for other in kin]
     if isinstance(model["vocab"], list):
-        model["vocab"] = _extend_pieces(model["vocab"], tokens, other if alike else None)
+        model["vocab"] = _extend_pieces(model["vocab"], tokens, [o["vocab"] for o in others])
     else:
         model["vocab"] = tokens
-    if alike and "merges" in model:
-        model["merges"] = _join_merges(model["merges"], other.document["model"]["merges"])
-    document = {**tokenizer.document, "model": model}
-    return replace(tokenizer, document=document, tokens=tokens, is_original=False)
+    if "merges" in model:
+        model["merges"] = _join_merges(model["merges"], [o["merges"] for o in others])
+    document = {**base.document, "model": model}
+    return replace(base, document=document, tokens=tokens, is_original=False)
 
 
 def _extend_pieces(
-    pieces: Sequence[Sequence[Any]], tokens: Mapping[str, int], other: Tokenizer | None
+    pieces: Sequence[Sequence[Any]], tokens: Mapping[str, int], others: Sequence[Sequence[Any]]
 ) -> list[list[Any]]:
     """Return a Unigram vocabulary in which piece number i is token number i."""
-    scores = dict(other.document["model"]["vocab"]) if other else {}
+    scores = {piece: score for vocabulary in reversed(others) for piece, score in vocabulary}
     worst = min((score for _, score in pieces), default=0.0) - UNLIKELY
     tail = sorted((number, token) for token, number in tokens.items() if number >= len(pieces))
     return [*map(list, pieces), *([token, scores.get(token, worst)] for _, token in tail)]
 
 
-def _join_merges(own: Sequence[Any], others: Sequence[Any]) -> Sequence[Any]:
-    """Return the base's merges, and after them those that only the other has."""
-    if own == others:
-        return own
-    pairs = dict.fromkeys(_pair(merge) for merge in own)
-    return [list(pair) for pair in pairs | dict.fromkeys(_pair(merge) for merge in others)]
+def _join_merges(own: Sequence[Any], others: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    """Return the base's merges, and after them those that only others have."""
+    pairs = dict.fromkeys(_pairs(own))
+    for merges in others:
+        if merges != own:
+            pairs |= dict.fromkeys(_pairs(merges))
+    return own if len(pairs) == len(own) else list(pairs)
 
 
-def _pair(merge: Any) -> tuple[str, ...]:
-    return tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge)
+def _pairs(merges: Sequence[Any]) -> list[tuple[str, ...]]:
+    """Return merges as pairs; older files write them as 'a b'."""
+    if merges and isinstance(merges[0], str):
+        return [tuple(merge.split(" ")) for merge in merges]
+    return list(map(tuple, merges))
 
 
 def _rewrite(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ from evomerge.checkpoints.union import add_tokens, drop_tokens, unite
 Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Vocabulary:
     """The tokens of a merged model and where each model has them.
 
@@ -198,7 +199,7 @@ def _find_problems(
     for role, model in {"base model": base, "tokenizer source": donor}.items():
         if model not in folders:
             yield f"the {role} {model!r} is not a model of this merge (union, base, {known})"
-    for model in rows.keys() - folders.keys():
+    for model in sorted(rows.keys() - folders.keys()):
         yield f"{model} has no folder to read a tokenizer from"
     if pad is not None and pad <= 0:
         yield f"pad_to_multiple_of is {pad}, it must be 1 or more"
@@ -216,14 +217,14 @@ def _read_all(
     tokenizers: dict[str, Tokenizer] = {}
     warnings: list[str] = []
     problems: list[str] = []
+    known: dict[bytes, Any] = {}
     for model in (base, *(model for model in folders if model != base)):
         folder = folders[model]
         if model != base and not has_tokenizer(folder):
             warnings.append(f"{model} has no tokenizer, {base}'s is taken for it")
             folder = folders[base]
-        whole = read_tokenizer(folder)
-        beyond = {t for t, row in whole.tokens.items() if row >= rows.get(model, row + 1)}
-        if beyond:
+        whole = read_tokenizer(folder, known)
+        if beyond := _find_beyond(whole, rows.get(model)):
             told = f"{model}: {len(beyond)} token ids go beyond its {rows[model]} embedding rows"
             listed = ", ".join(map(repr, sorted(beyond)[:3])) + ", ..." * (len(beyond) > 3)
             spare = beyond <= whole.added.keys()
@@ -231,6 +232,13 @@ def _read_all(
         tokenizers[model] = drop_tokens(whole, beyond & whole.added.keys())
     _refuse(iter(problems))
     return {model: tokenizers[model] for model in folders}, warnings
+
+
+def _find_beyond(tokenizer: Tokenizer, count: int | None) -> set[str]:
+    """Return the tokens that have no row among `count`."""
+    if count is None or max(tokenizer.tokens.values()) < count:
+        return set()
+    return {token for token, row in tokenizer.tokens.items() if row >= count}
 
 
 def _find_rows(chosen: Tokenizer, own: Tokenizer, count: int) -> Rows:

@@ -135,16 +135,28 @@ class Shards:
         self._syncing = ThreadPoolExecutor(1, "sync")
 
     def __enter__(self) -> "Shards":
-        for number, tensors in enumerate(self._shards, start=1):
-            file = SINGLE if len(self._shards) == 1 else _shard_name(number, len(self._shards))
-            header, offsets, size = _lay_out(tensors)
-            handle = os.open(self._folder / file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-            self._handles.append(handle)
-            _reserve(handle, size)
-            _write_all(handle, 0, memoryview(header))
-            self._places |= {name: (handle, offset) for name, offset in offsets.items()}
-            self._files |= dict.fromkeys(offsets, file)
+        try:
+            for number, tensors in enumerate(self._shards, start=1):
+                self._begin(number, tensors)
+        except BaseException:
+            self._close()
+            raise
         return self
+
+    def _begin(self, number: int, tensors: Sequence[Shape]) -> None:
+        file = SINGLE if len(self._shards) == 1 else _shard_name(number, len(self._shards))
+        header, offsets, size = _lay_out(tensors)
+        handle = os.open(self._folder / file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        self._handles.append(handle)
+        _reserve(handle, size)
+        _write_all(handle, 0, memoryview(header))
+        self._places |= {name: (handle, offset) for name, offset in offsets.items()}
+        self._files |= dict.fromkeys(offsets, file)
+
+    def _close(self) -> None:
+        self._syncing.shutdown(cancel_futures=True)
+        for handle in self._handles:
+            os.close(handle)
 
     def write(self, name: str, at: int, data: memoryview) -> None:
         """Write bytes of the tensor `name`, from its byte offset `at` on."""
@@ -159,12 +171,10 @@ class Shards:
     def __exit__(self, kind: object, *_: object) -> None:
         """Bring everything to the disk and, for several files, write their index."""
         try:
-            self._syncing.shutdown(cancel_futures=True)
             for handle in self._handles if kind is None else ():
                 os.fsync(handle)
         finally:
-            for handle in self._handles:
-                os.close(handle)
+            self._close()
         if kind is None and len(self._shards) > 1:
             total = sum(tensor.bytes for shard in self._shards for tensor in shard)
             places = dict(sorted(self._files.items()))

@@ -14,7 +14,7 @@ EXAMPLE = "evomerge extract-lora zoo:sort zoo:base ./lora --max-rank 8"
 
 def command(  # noqa: PLR0913, PLR0917 - the flags of mergekit-extract-lora
     places: list[str] = typer.Argument(
-        None, metavar="[MODEL BASE OUT]", help="The same three as below, in order."
+        None, metavar="MODEL BASE OUT", help="The same three as below, in order."
     ),
     model: str = typer.Option("", "--model", help="The fine-tuned model."),
     base: str = typer.Option("", "--base-model", help="The model it was made from."),

@@ -1,9 +1,13 @@
 """`evomerge validate`: find everything that is wrong with a file, before any work."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from evomerge.recipe import Recipe
 
 NAME = "validate"
 EXAMPLE = "evomerge validate ties"
@@ -17,7 +21,7 @@ def command(
     """Check a recipe or a run file, and that its models fit together; nothing is written."""
     from evomerge.cli.output import print_json
 
-    facts = _check_run(file) if _is_run_file(file) else _check_recipe(file, lenient)
+    facts = _check_run(file) if _is_run_file(file) else _check_recipe(file, lenient, as_json)
     if as_json:
         print_json(facts)
     else:
@@ -26,20 +30,24 @@ def command(
 
 def _is_run_file(file: str) -> bool:
     from evomerge.config import shipped_configs
-    from evomerge.recipe.yaml_document import read_yaml
+    from evomerge.recipe.yaml_document import read_all_yaml
 
     place = shipped_configs().get(file, Path(file))
     if not place.is_file():
         return False
-    document = read_yaml(place.read_text(encoding="utf-8", errors="replace"), file)
-    return isinstance(document, dict) and bool({"genome", "tasks"} & document.keys())
+    first, *_ = read_all_yaml(place.read_text(encoding="utf-8", errors="replace"), file) or [None]
+    return isinstance(first, dict) and bool({"genome", "tasks"} & first.keys())
 
 
-def _check_recipe(file: str, lenient: bool) -> dict[str, Any]:
+def _check_recipe(file: str, lenient: bool, as_json: bool) -> dict[str, Any]:
     from evomerge.engine import Models, make_plan
     from evomerge.recipe import load_recipe
 
-    plan = make_plan(load_recipe(file, lenient=lenient), Models())
+    recipe = load_recipe(file, lenient=lenient)
+    steps = list(_steps(recipe))
+    for step in steps if not as_json else []:
+        typer.echo(_sentence(step))
+    plan = make_plan(recipe, Models())
     for warning in plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
     size = sum(shape.bytes for shape in plan.shapes)
@@ -49,7 +57,33 @@ def _check_recipe(file: str, lenient: bool) -> dict[str, Any]:
         "tensors": len(plan.tensors),
         "dtype": plan.dtype,
         "bytes": size,
-    }
+    } | ({"steps": steps} if as_json else {})
+
+
+def _steps(recipe: "Recipe") -> Iterator[dict[str, Any]]:
+    """Yield what is merged of what: recipes inside first, the result last."""
+    parts = (*recipe.recipes, recipe)
+    names = {part: part.name or f"step {n}" for n, part in enumerate(parts, start=1)}
+    names[recipe] = recipe.name or "the result"
+    for part in parts:
+        named = {model: model if isinstance(model, str) else names[model] for model in part.inputs}
+        base = part.base_model and named[part.base_model]
+        yield {
+            "name": names[part],
+            "method": part.method,
+            "models": [name for name in named.values() if name != base],
+            "base_model": base,
+            "modules": [module.name for module in part.modules],
+            "slices": sum(len(m.slices) for m in part.sections if not m.merges_whole_models),
+        }
+
+
+def _sentence(step: dict[str, Any]) -> str:
+    parts = [f"{step['name']}: {step['method']} of {', '.join(step['models']) or 'the base'}"]
+    parts += [f"on {step['base_model']}"] if step["base_model"] else []
+    parts += [f"in the modules {', '.join(step['modules'])}"] if step["modules"] else []
+    parts += [f"in {step['slices']} slices"] if step["slices"] else []
+    return " ".join(parts)
 
 
 def _check_run(file: str) -> dict[str, Any]:

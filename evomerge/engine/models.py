@@ -1,7 +1,7 @@
 """Model folders that a merge reads: each opened once, its layout read once."""
 
 import tempfile
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from evomerge.adapters.adapter import Adapter
@@ -12,6 +12,7 @@ from evomerge.checkpoints.tokenizer import fingerprint_tokenizer
 from evomerge.checkpoints.vocabulary import Vocabulary
 from evomerge.engine.ingredients import Ingredient
 from evomerge.engine.plan import Adapted, Input, Stored
+from evomerge.errors import CheckpointError
 
 
 class Models:
@@ -46,7 +47,7 @@ class Models:
         if reference not in self._ingredients:
             checkpoint, adapter = self[reference], self.adapter(reference)
             if adapter:
-                adapter.check({n: e.shape for n, e in checkpoint.entries.items()})
+                _refuse(adapter.check({n: e.shape for n, e in checkpoint.entries.items()}))
             tensors = {
                 name: _adapt(Stored(reference, entry), adapter)
                 for name, entry in checkpoint.entries.items()
@@ -94,10 +95,19 @@ class Models:
         return Path(self._folders[key].name)
 
 
+def _refuse(problems: Sequence[str]) -> None:
+    """Raise if an adapter does not fit its model; a few problems say enough."""
+    if problems:
+        more = f" (and {len(problems) - 2} more of the kind)" if len(problems) > 2 else ""
+        raise CheckpointError(
+            "; ".join(problems[:2]) + more, "Was the adapter trained on this model?"
+        )
+
+
 def _adapt(tensor: Stored, adapter: Adapter | None) -> Input:
     if adapter is None:
         return tensor
-    if replacement := adapter.replacement(tensor.entry.name):
-        return Stored(tensor.model, replacement)
     patch = adapter.patch(tensor.entry.name, tensor.shape)
+    if replacement := adapter.replacement(tensor.entry.name):
+        tensor = Stored(tensor.model, replacement)
     return Adapted(tensor, patch) if patch else tensor

@@ -5,9 +5,9 @@ from typing import Any
 
 from evomerge.engine.plan import Input, Stored, TensorPlan
 from evomerge.methods import MethodSpec
-from evomerge.recipe.check import resolve
-from evomerge.recipe.model import Module, Parameters, Recipe, Slice, Source
-from evomerge.recipe.schedule import EVERYTHING
+from evomerge.recipe.check import lookup
+from evomerge.recipe.model import Module, Recipe, Slice, Source
+from evomerge.recipe.schedule import EVERYTHING, resolve
 from evomerge.registry import suggest
 
 
@@ -30,25 +30,18 @@ def settle(
         depth: t in [0, 1], where gradients are evaluated.
     """
     section, part, sources = scope
-    shared = [part.parameters, section.parameters, recipe.parameters]
-    values: dict[str, Any] = {}
-    for key, parameter in spec.parameters.items():
-        if parameter.per_model:
-            own = zip(sources, inputs, strict=True)
-            found = [
-                _first([source.parameters, *shared], key, _own_name(i, name), depth)
-                for source, i in own
-            ]
-            values[key] = tuple(parameter.default if v is None else v for v in found)
-        else:
-            value = _first(shared, key, name, depth)
-            values[key] = parameter.default if value is None else value
-    return values
 
+    def find(key: str, source: Source | None, tensor: str) -> Any:
+        value = resolve(lookup(recipe, part, source, key, section), tensor, depth)
+        return spec.parameters[key].default if value is None else value
 
-def _first(scopes: Sequence[Parameters], key: str, name: str, depth: float) -> Any:
-    schedules = [found for scope in scopes if (found := dict(scope).get(key))]
-    return resolve(schedules, name, depth)
+    own = [(source, _own_name(i, name)) for source, i in zip(sources, inputs, strict=True)]
+    return {
+        key: tuple(find(key, *pair) for pair in own)
+        if parameter.per_model
+        else find(key, None, name)
+        for key, parameter in spec.parameters.items()
+    }
 
 
 def _own_name(node: Input, name: str) -> str:

@@ -117,15 +117,7 @@ def _write_rest(folder: Path, plan: Plan, with_tokenizer: bool) -> None:
     write_text(folder / "config.json", json.dumps(plan.config, indent=2, sort_keys=True) + "\n")
     if with_tokenizer:
         plan.tokenizer.write(folder)
-    _write_chat_template(folder, plan.recipe.chat_template)
     write_text(folder / "mergekit_config.yml", write_yaml(plan.recipe.to_document()))
-
-
-def _write_chat_template(folder: Path, template: str | None) -> None:
-    if template and "{" in template:
-        write_text(folder / "chat_template.jinja", template)
-    elif template and template != "auto":
-        logger.warning("chat_template: %r is not a Jinja template; the base's is kept", template)
 
 
 __all__ = ["RecipeError", "merge"]

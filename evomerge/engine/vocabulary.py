@@ -119,8 +119,8 @@ class Vocabularies:
         if self._vocabulary is None:
             smallest = min(tensor.shape[0] for tensor in tensors)
             return [_cut(tensor, smallest) for tensor in tensors]
-        by_label = {self._ingredients[o].label: t for o, t in zip(owners, tensors, strict=True)}
-        return [self._move(name, label, tensor) for label, tensor in by_label.items()]
+        labels = [self._ingredients[owner].label for owner in owners]
+        return [self._move(name, *pair) for pair in zip(labels, tensors, strict=True)]
 
     def hint(self, name: str, shapes: Sequence[tuple[int, ...]]) -> str:
         """Say what to do about tensors of unlike shapes; empty where nothing helps."""

@@ -50,9 +50,6 @@ def build_tasks(config: RunConfig) -> tuple[Task, ...]:
 def build_genome(config: RunConfig, models: Models) -> ParameterSpace:
     """Make the genome; reads the models' headers."""
     genome = config.genome
-    fixed = dict(genome.parameters)
-    if genome.normalize is not None:
-        fixed["normalize"] = genome.normalize
     return ParameterSpace(
         genome.models,
         genome.merge_method,
@@ -64,7 +61,7 @@ def build_genome(config: RunConfig, models: Models) -> ParameterSpace:
         allow_negative_weights=genome.allow_negative_weights,
         smooth=genome.smooth,
         ranges=genome.ranges,
-        parameters=fixed,
+        parameters=genome.fixed,
         dtype=genome.dtype,
         tokenizer_source=genome.tokenizer_source,
     )

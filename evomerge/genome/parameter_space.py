@@ -2,23 +2,32 @@
 
 https://arxiv.org/abs/2403.13187
 
-For every parameter of the merge method that declares a search range there is one gene per layer
+For every parameter of the merge method that is sought (`sought.py`) there is one gene per layer
 group × component × model (× nothing, for parameters that all models share). Embeddings and head
-are groups of their own. A genome decodes to a Recipe that mergekit would read, too.
+are groups of their own. A genome decodes to a Recipe in mergekit's dialect.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 from evomerge.checkpoints.architecture import Layout, is_head
 from evomerge.errors import ConfigError, Problem
+from evomerge.genome.sought import (
+    Ranges,
+    Sought,
+    check_limits,
+    check_ranges,
+    find_sought,
+    genome_values,
+)
 from evomerge.methods import METHODS
-from evomerge.methods.spec import ParameterSpec
+from evomerge.methods.spec import MISSING
 from evomerge.recipe.model import Recipe, Slice, Source, Tokenizer, freeze_parameters
-from evomerge.recipe.schedule import Rule, Schedule, Value, constant
+from evomerge.recipe.schedule import Rule, Schedule, Value, constant, is_number
 from evomerge.registry import suggest
-from evomerge.space import Gene, SearchSpace
+from evomerge.space import Choice, Gene, SearchSpace
 
 if TYPE_CHECKING:
     from evomerge.types import Genome
@@ -50,7 +59,8 @@ class ParameterSpace:
             follow the first and the last layer group (with `smooth`, both the first).
         allow_negative_weights: whether weights are sought in [-high, high].
         smooth: whether values are interpolated between layer groups.
-        ranges: parameter name -> (low, high), instead of the method's own search range.
+        ranges: parameter name -> (low, high), or the choices of a parameter that is no number;
+            instead of the method's own, and for parameters it would not seek.
         parameters: fixed parameters, by name; they get no genes.
         dtype: of the merged model.
         tokenizer_source: as in recipes.
@@ -71,7 +81,7 @@ class ParameterSpace:
         own_embeddings: bool = True,
         allow_negative_weights: bool = False,
         smooth: bool = False,
-        ranges: Mapping[str, tuple[float, float]] | None = None,
+        ranges: Ranges | None = None,
         parameters: Mapping[str, Value] | None = None,
         dtype: str | None = None,
         tokenizer_source: str | None = None,
@@ -86,18 +96,30 @@ class ParameterSpace:
         self._layer_groups = _group_layers(layout, layer_granularity)
         self._outer_groups = _group_outer(layout) if own_embeddings else []
         self._components = _components(layout, filters or {})
-        self._negative = allow_negative_weights
-        self._ranges = dict(ranges or {})
-        self._searched = [
-            p for p in self.spec.parameters.values() if p.search and p.name not in self._fixed
-        ]
         self._parents = [m for m in self.models if self.spec.base == "none" or m != base_model]
-        self._check(_check_filters(layout, filters or {}))
-        self.space = SearchSpace(list(self._genes()))
+        problems = [*check_ranges(self.spec, ranges or {}, self._fixed)]
+        problems += _check_filters(layout, filters or {})
+        if not self._parents:
+            problems.append(Problem("genome.models", "there is no model besides the base"))
+        self._sought: list[Sought] = []
+        if not problems:
+            self._seek(ranges or {}, allow_negative_weights, problems)
+        if problems:
+            raise ConfigError("genome", problems)
+        self.space = SearchSpace(self._genes())
+
+    def _seek(self, ranges: Ranges, negative: bool, problems: list[Problem]) -> None:
+        self._sought = find_sought(self.spec, ranges, self._fixed, negative=negative)
+        given = [*self._fixed, *(part.name for part in self._sought)]
+        self._fixed |= genome_values(self.spec, given)
+        problems += check_limits(self.spec, self._sought, self._fixed)
+        if not self._sought:
+            message = f"{self.spec.name} has nothing to search"
+            problems.append(Problem("genome.merge_method", message))
 
     def decode(self, genome: "Genome") -> Recipe:
         """Turn a point of the unit cube into a recipe."""
-        values = self.space.decode(genome)
+        values = self._reconcile(self.space.decode(genome))
         whole = self.smooth or len(self._layer_groups) == 1
         slices = [self._whole(values)] if whole else self._slices(values)
         fixed = {name: constant(value) for name, value in self._fixed.items()}
@@ -110,51 +132,48 @@ class ParameterSpace:
             tokenizer=self._tokenizer,
         )
 
-    def _check(self, filter_problems: Iterable[Problem]) -> None:
-        problems = [
-            Problem(f"genome.ranges.{name}", f"{self.spec.name} does not search {name!r}")
-            for name in self._ranges
-            if name not in {p.name for p in self._searched}
-        ]
-        problems += filter_problems
-        if not self._parents:
-            problems.append(Problem("genome.models", "there is no model besides the base"))
-        for parameter in self._searched:
-            low, high = self._range(parameter)
-            bounds = parameter.range
-            if not low < high:
-                problems.append(Problem("genome.ranges", f"{parameter.name}: low must be < high"))
-            elif bounds and not (bounds.holds(low) and bounds.holds(high)):
-                message = f"{parameter.name} must stay in {bounds}"
-                problems.append(Problem("genome.ranges", message))
-        if not self._searched:
-            problems.append(
-                Problem("genome.merge_method", f"{self.spec.name} has nothing to search")
-            )
-        if problems:
-            raise ConfigError("genome", problems)
-
-    def _range(self, parameter: ParameterSpec) -> tuple[float, float]:
-        assert parameter.search is not None
-        low, high = self._ranges.get(parameter.name, (parameter.search.low, parameter.search.high))
-        negative = self._negative and parameter.name == "weight" and low >= 0.0
-        return (-high, high) if negative else (low, high)
-
     def _genes(self) -> list[Gene]:
-        genes = []
-        for parameter in self._searched:
-            low, high = self._range(parameter)
-            for model in self._owners(parameter):
-                for group in [*self._outer_groups, *self._layer_groups]:
-                    for component in self._components if group.layers else [""]:
-                        name = _gene_name(parameter.name, model, group.label, component)
-                        genes.append(Gene(name, low, high))
-        return genes
+        return [
+            part.gene(_gene_name(part.name, model, *place))
+            for part in self._sought
+            for model in self._owners(part)
+            for place in self._places()
+        ]
 
-    def _owners(self, parameter: ParameterSpec) -> Sequence[int | None]:
-        return range(len(self._parents)) if parameter.per_model else [None]
+    def _owners(self, part: Sought) -> Sequence[int | None]:
+        return range(len(self._parents)) if part.parameter.per_model else [None]
 
-    def _whole(self, values: Mapping[str, float]) -> Slice:
+    def _places(self) -> Iterator[tuple[str, str]]:
+        for group in [*self._outer_groups, *self._layer_groups]:
+            for component in self._components if group.layers else [""]:
+                yield group.label, component
+
+    def _reconcile(self, values: dict[str, Choice]) -> dict[str, Choice]:
+        """Move values that the method does not take together to the nearest that it does."""
+        if self.spec.limits is None:
+            return values
+        parameters = self.spec.parameters.items()
+        known = {n: p.default for n, p in parameters if p.default is not MISSING} | self._fixed
+        for model, place in product(range(len(self._parents)), self._places()):
+            names = {
+                part.name: _gene_name(
+                    part.name, model if part.parameter.per_model else None, *place
+                )
+                for part in self._sought
+            }
+            for choices in self._neighbours():
+                one = known | {name: values[gene] for name, gene in names.items()} | choices
+                found = self.spec.reconcile(one)
+                values |= {gene: found[n] for n, gene in names.items() if n not in choices}
+        return values
+
+    def _neighbours(self) -> Iterator[dict[str, Choice]]:
+        """Between groups that differ in a choice, smooth numbers must be good with each."""
+        parts = [part for part in self._sought if part.choices] if self.smooth else []
+        for choices in product(*(part.choices for part in parts)):
+            yield {part.name: choice for part, choice in zip(parts, choices, strict=True)}
+
+    def _whole(self, values: Mapping[str, Choice]) -> Slice:
         groups = self._layer_groups
         sources = [
             Source(model, None, self._parameters(values, k, groups, self._outer_groups))
@@ -164,7 +183,7 @@ class ParameterSpace:
             tuple(sources), None, self._parameters(values, None, groups, self._outer_groups)
         )
 
-    def _slices(self, values: Mapping[str, float]) -> list[Slice]:
+    def _slices(self, values: Mapping[str, Choice]) -> list[Slice]:
         slices = []
         last = len(self._layer_groups) - 1
         for place, group in enumerate(self._layer_groups):
@@ -179,16 +198,16 @@ class ParameterSpace:
 
     def _parameters(
         self,
-        values: Mapping[str, float],
+        values: Mapping[str, Choice],
         model: int | None,
         groups: Sequence[Group],
         outer: Sequence[Group],
     ) -> tuple[tuple[str, Schedule], ...]:
         schedules = {}
-        for parameter in self._searched:
-            if parameter.per_model != (model is not None):
+        for part in self._sought:
+            if part.parameter.per_model != (model is not None):
                 continue
-            name = parameter.name
+            name = part.name
             rules = [
                 Rule(tensor, (values[_gene_name(name, model, group.label, "")],))
                 for group in outer
@@ -198,14 +217,20 @@ class ParameterSpace:
         return freeze_parameters(schedules)
 
     def _layer_rules(
-        self, values: Mapping[str, float], name: str, model: int | None, groups: Sequence[Group]
+        self, values: Mapping[str, Choice], name: str, model: int | None, groups: Sequence[Group]
     ) -> list[Rule]:
         rules: list[Rule] = []
         last = list(self._components)[-1]
         for component, parts in self._components.items():
-            found = tuple(values[_gene_name(name, model, g.label, component)] for g in groups)
-            rules += [Rule(part, found) for part in (parts if component != last else [None])]
+            found = [values[_gene_name(name, model, g.label, component)] for g in groups]
+            found = found if is_number(found[0]) else _nearest(found)
+            rules += [Rule(part, tuple(found)) for part in (parts if component != last else [None])]
         return rules
+
+
+def _nearest(choices: list[Choice]) -> list[Choice]:
+    """Spread choices so that each counts where it is nearest: a gradient keeps the last one met."""
+    return [choices[(place + 1) // 2] for place in range(2 * len(choices) - 1)]
 
 
 def _gene_name(parameter: str, model: int | None, group: str, component: str) -> str:

@@ -1,6 +1,6 @@
 """Arcee Fusion: take over the most important changes only (Arcee AI, 2024; MergeKit).
 
-https://www.arcee.ai/blog/meet-mergekit-v0-1-arcee-fusion-expanded-model-support-multi-gpu-acceleration
+https://arcee.ai
 """
 
 from collections.abc import Iterator
@@ -27,16 +27,19 @@ def arcee_fusion(operands: Operands) -> Formula:
     elements.
 
     Use it when a fine-tuned model should change the base in few places; there is nothing to tune.
+
     Limits: two models; a tensor whose changes are all of one size is hardly changed, or wholly.
-    Walks over the inputs: 4, the first of them with two softmaxes.
+
+    Cost: 4 walks over the inputs, the first of them with two softmaxes.
     """
     importances = Importances(operands, _diverge(operands))
     threshold = _find_threshold(importances)
 
     def formula(block: Block) -> Tensor:
-        taken = importances.of(block) >= threshold
+        importance = importances.of(block)
         (other,) = block.models
-        return torch.where(taken, other, block.base, out=block.spare)
+        torch.where(importance >= threshold, other, block.base, out=block.spare)
+        return block.spare.add_(importance.mul_(0.0))  # nothing, unless it is NaN: that must show
 
     return formula
 

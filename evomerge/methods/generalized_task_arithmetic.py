@@ -29,10 +29,9 @@ from evomerge.methods.spec import (
     spread,
 )
 from evomerge.tensor_ops.blocks import Formula, Operands
-from evomerge.tensor_ops.consensus import Consensus, Election, RandomMask, Thinning
-from evomerge.tensor_ops.interpolation import Blend, nonzero_sum, relative
+from evomerge.tensor_ops.consensus import Consensus, Election, RandomMask, Thinning, thinned_norms
+from evomerge.tensor_ops.interpolation import Blend, as_fractions, nonzero_sum
 from evomerge.tensor_ops.quantile import Deltas, find_magnitude_cuts
-from evomerge.tensor_ops.reductions import fixed_order_sum
 
 Sparsifier = Literal["none", "magnitude", "random", "outliers", "rank"]
 Rescale = Annotated[bool | Literal["paper"], InGenomes("paper")]
@@ -44,7 +43,8 @@ NOTHING = Thinning(factor=0.0)
 def limit_spread(values: Mapping[str, Any]) -> list[Limit]:
     """Say which epsilon a density leaves room for, where ranks decide: p = 0 and 1 are excluded."""
     density = values["density"]
-    if values.get("sparsifier", "rank") != "rank" or not 0.0 < density < 1.0:
+    by_rank = values.get("sparsifier", "rank") == "rank" and values["epsilon"] != 0.0
+    if not by_rank or not 0.0 < density < 1.0:
         return []
     most = round(min(density, 1.0 - density), 12)
     reason = f"density ± epsilon must lie within (0, 1), and density is {density:g}"
@@ -86,11 +86,13 @@ def generalized_task_arithmetic(  # noqa: PLR0913 - the family's whole product s
     thinnings = tuple(
         _thin_out(operands, i, sparsifier, share, rescale) for i, share in enumerate(shares)
     )
-    weights, unit = relative(weight)
-    scale = lambda_ if normalize else lambda_ * unit
+    # Where weights of both signs are normalized and cancel, they count as they are.
+    plain = normalize and min(weight) < 0.0
+    weights, divisor = (tuple(weight), 1.0) if plain else as_fractions(weight)
     if consensus == "none" and all(thinning.changes_nothing for thinning in thinnings):
-        divisor = nonzero_sum(weights) if normalize else 1.0
-        return Blend(weights, deltas=True, divisor=divisor, scale=scale)
+        divisor = nonzero_sum(weights) if normalize else divisor
+        return Blend(weights, deltas=True, divisor=divisor, scale=lambda_)
+    scale = lambda_ if normalize else lambda_ / divisor
     return Election(weights, thinnings, consensus, normalize, scale)
 
 
@@ -150,11 +152,7 @@ def _cut_band(one: Operands, kept: int, top: int) -> Thinning:
 
 
 def _restore_norm(operands: Operands, model: int, thinning: Thinning) -> float:
-    before = after = 0.0
-    for block in operands.only(model).walk():
-        delta = block.deltas()[0]
-        before = fixed_order_sum(delta.abs(), before)
-        after = fixed_order_sum(thinning.apply_(delta, block.start).abs_(), after)
+    before, after = thinned_norms(operands.only(model), thinning)
     return before / after if after else 1.0
 
 

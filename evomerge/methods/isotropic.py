@@ -3,13 +3,14 @@
 https://arxiv.org/abs/2502.04959
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from evomerge.methods.spec import Fraction, PerModel, Scale, Weight, merge_method
 from evomerge.tensor_ops.blocks import Block, Formula, Operands
+from evomerge.tensor_ops.interpolation import Blend, as_fractions, weighted_sum
 from evomerge.tensor_ops.spectral import (
     column_gram,
     decompose,
@@ -34,17 +35,18 @@ def iso_c(
 
     Use it when you merge fine-tunes for several tasks, and the few directions that dominate the
     sum would drown the others. Tune `lambda`.
+
     Limits: noise counts as much as signal, so that changes of low rank (merged LoRA) suffer;
     directions of zero size are left out.
-    Walks over the inputs: 1, with whole tensors in memory: 4 bytes per element and operand, and
+
+    Cost: 1 walk over the inputs, with whole tensors in memory: 4 bytes per element and operand, and
     about 40·n² bytes, n being the smaller dimension. One eigenvalue problem of size n.
     """
+    if not smaller_side(operands.shape):
+        return _average(weight, lambda_)
 
     def formula(block: Block) -> Tensor:
-        deltas = [d.mul_(w) for d, w in zip(block.deltas(), weight, strict=True)]
-        merged = torch.sum(torch.stack(deltas), dim=0, out=block.spare)
-        if not smaller_side(operands.shape):
-            return merged.mul_(lambda_ / len(deltas)).add_(block.base)
+        merged = weighted_sum(block.deltas(), weight, block.spare)
         matrix = upright(merged, operands.shape)
         sizes, right = decompose(column_gram(rows for _, (rows,) in slabs(matrix)))
         flatten = (right / sizes) @ right.T * (lambda_ * _mean(sizes))
@@ -70,53 +72,88 @@ def iso_cts(
     orthogonal and given one size, the mean of their singular values.
 
     Use it when iso_c loses tasks that have little in common with the others.
-    Limits: as for iso_c; about 2N + 4 eigenvalue problems.
-    Walks over the inputs: 1, with whole tensors in memory: 4 bytes per element and operand, and
+
+    Limits: as for iso_c; slower, with N + 3 eigenvalue problems.
+
+    Cost: 1 walk over the inputs, with whole tensors in memory: 4 bytes per element and operand, and
     about 100·n² bytes, n being the smaller dimension.
     """
+    side = smaller_side(operands.shape)
+    if not side:
+        return _average(weight, lambda_)
+    own = round((side - int(side * common_space_fraction)) / len(weight))
 
     def formula(block: Block) -> Tensor:
-        deltas = [d.mul_(w) for d, w in zip(block.deltas(), weight, strict=True)]
-        merged = torch.sum(torch.stack(deltas), dim=0, out=block.spare)
-        side = smaller_side(operands.shape)
-        if not side:
-            return merged.mul_(lambda_ / len(deltas)).add_(block.base)
-        own = round((side - int(side * common_space_fraction)) / len(deltas))
+        deltas = block.deltas()
+        merged = weighted_sum(deltas, weight, block.spare)  # leaves wᵢδᵢ in deltas
         matrices = [upright(flat, operands.shape) for flat in (*deltas, merged)]
-        _merge_subspaces(matrices, side - own * len(deltas), own, lambda_)
+        turned = matrices[0].shape[0] != operands.shape[0]
+        _merge_subspaces(matrices, side - own * len(deltas), own, lambda_, turned)
         return merged.add_(block.base)
 
     return formula
 
 
-def _merge_subspaces(matrices: list[Tensor], common: int, own: int, scale: float) -> None:
+def _average(weight: Sequence[float], scale: float) -> Formula:
+    weights, divisor = as_fractions(weight)
+    return Blend(weights, deltas=True, divisor=divisor * len(weights), scale=scale)
+
+
+def _merge_subspaces(
+    matrices: list[Tensor], common: int, own: int, scale: float, turned: bool
+) -> None:
     """Overwrite the last matrix, the sum of the others, by their merge (Algorithm 2)."""
     total = matrices[-1]
     sizes, right = decompose(column_gram(rows for _, (rows,) in slabs(total)), common)
-    turn = right / sizes
-    inside = [turn.new_zeros(len(sizes), total.shape[1]) for _ in matrices[:-1]]
-    for _, (*parts, rows) in slabs(*matrices):
-        for part, projected in zip(parts, inside, strict=True):
-            projected.add_((rows @ turn).T @ part)  # UᵀΔᵢ with the common U
-
-    def outside(index: int) -> Iterator[Tensor]:
-        for _, (part, rows) in slabs(matrices[index], total):
-            yield part - (rows @ turn) @ inside[index]
-
-    tasks = [decompose(column_gram(outside(i)), own) for i in range(len(inside))]
+    outside = Outside(matrices, right, right / sizes, turned)
+    largest = float(sizes[0]) if len(sizes) else 0.0
+    tasks = [
+        decompose(column_gram(parts[i] for _, parts, _ in outside), own, beside=largest)
+        for i in range(len(matrices) - 1)
+    ]
 
     def left() -> Iterator[tuple[slice, Tensor]]:
-        for place, (*parts, rows) in slabs(*matrices):
-            shared = rows @ turn
-            columns = [
-                (part - shared @ seen) @ (v / s)
-                for part, seen, (s, v) in zip(parts, inside, tasks, strict=True)
-            ]
+        for place, parts, shared in outside:
+            columns = [part @ (v / s) for part, (s, v) in zip(parts, tasks, strict=True)]
             yield place, torch.cat([*columns, shared], dim=1)
 
     spectrum = torch.cat([*(s for s, _ in tasks), sizes])
     basis = torch.cat([*(v for _, v in tasks), right], dim=1)
     multiply_orthogonal(left, torch.full_like(spectrum, scale * _mean(spectrum)), basis, out=total)
+
+
+class Outside:
+    """Task vectors without their part in the common space δᵢ - UUᵀδᵢ, slab by slab, and U.
+
+    Args:
+        matrices: the upright task vectors and their sum.
+        right: V of the sum.
+        turn: makes U of the sum's rows.
+        turned: whether upright means transposed, so that the paper's U is this V.
+    """
+
+    def __init__(self, matrices: list[Tensor], right: Tensor, turn: Tensor, turned: bool) -> None:
+        self._matrices, self._right, self._turn, self._turned = matrices, right, turn, turned
+        self._inside = [] if turned else self._project()
+
+    def __iter__(self) -> Iterator[tuple[slice, list[Tensor], Tensor]]:
+        for place, (*parts, rows) in slabs(*self._matrices):
+            shared = rows @ self._turn
+            if self._turned:
+                yield place, [part - part @ self._right @ self._right.T for part in parts], shared
+            else:
+                pairs = zip(parts, self._inside, strict=True)
+                yield place, [part - shared @ inside for part, inside in pairs], shared
+
+    def _project(self) -> list[Tensor]:
+        """Return Uᵀδᵢ of each task vector."""
+        shape = (self._turn.shape[1], self._matrices[0].shape[1])
+        inside = [self._turn.new_zeros(shape) for _ in self._matrices[:-1]]
+        for _, (*parts, rows) in slabs(*self._matrices):
+            shared = rows @ self._turn
+            for part, projected in zip(parts, inside, strict=True):
+                projected.add_(shared.T @ part)
+        return inside
 
 
 def _mean(sizes: Tensor) -> float:

@@ -27,8 +27,10 @@ def karcher(operands: Operands, *, max_iter: Iterations = 10, tol: Tolerance = 1
     than `tol` radians, or `max_iter` times.
 
     Use it when models differ so much that a plain average would shrink: it keeps their norm.
+
     Limits: all models have the same weight; of two exactly opposite directions it keeps the first.
-    Walks over the inputs: 2, the iteration is done on their inner products.
+
+    Cost: 2 walks over the inputs, the iteration is done on their inner products.
     """
     products = gram(operands)
     sizes = lengths(products)

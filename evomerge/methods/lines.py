@@ -7,7 +7,7 @@ from typing import Annotated
 
 from evomerge.methods.spec import PerModel, Range, Search, Weight, merge_method
 from evomerge.tensor_ops.blocks import Formula, Operands
-from evomerge.tensor_ops.interpolation import Blend
+from evomerge.tensor_ops.interpolation import Blend, as_fractions
 
 Strength = Annotated[float, Range(), Search(0.0, 1.0)]
 
@@ -28,7 +28,11 @@ def lines(
     Use it when merging costs general abilities: shallow layers hold what all tasks share, so it
     pays to change them less. To scale another method so, write its `lambda` as a gradient:
     [alpha, alpha + beta].
+
     Limits: the depth is that within the slice where a recipe has slices.
-    Walks over the inputs: 1.
+
+    Cost: 1 walk over the inputs.
     """
-    return Blend(tuple(weight), deltas=True, scale=alpha + beta * operands.depth)
+    weights, divisor = as_fractions(weight)
+    strength = alpha + beta * operands.depth
+    return Blend(weights, deltas=True, divisor=divisor, scale=strength)

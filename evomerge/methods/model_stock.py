@@ -12,7 +12,7 @@ from torch import Tensor
 
 from evomerge.methods.spec import merge_method
 from evomerge.tensor_ops.blocks import Block, Formula, Granularity, Operands
-from evomerge.tensor_ops.interpolation import Blend
+from evomerge.tensor_ops.interpolation import Blend, weighted_sum
 from evomerge.tensor_ops.reductions import gram, row_gram
 
 SINGULAR = 1e-6
@@ -33,21 +33,24 @@ def model_stock(operands: Operands, *, filter_wise: bool = False) -> Formula:
 
     Use it when the models are fine-tunes of one base on much the same data, and no budget to tune
     weights: task vectors that agree are kept, those at right angles count as noise.
+
     Limits: models trained for different tasks have nearly orthogonal task vectors, so that little
     is left of them.
-    Walks over the inputs: 2; with `filter_wise` 1.
+
+    Cost: 2 walks over the inputs; with `filter_wise` 1.
     """
     count = len(operands.models)
     if not filter_wise:
         products = torch.tensor(gram(operands, deltas=True), dtype=torch.float64)
         ratio = float(_find_ratio(products[..., None])[0])
-        return Blend((ratio / count,) * count, deltas=True)
+        return Blend((1.0,) * count, deltas=True, divisor=count, scale=ratio)
 
     def formula(block: Block) -> Tensor:
         rows = [delta.view(-1, _width(operands)) for delta in block.deltas()]
         ratios = _find_ratio(row_gram(rows)).to(torch.float32)
-        merged = torch.stack(rows).sum(dim=0).mul_((ratios / count)[:, None])
-        return merged.view(-1).add_(block.base)
+        merged = weighted_sum(block.models, [1.0] * count, block.spare).div_(count)
+        merged.view_as(rows[0]).mul_(ratios[:, None])
+        return merged.add_(block.base)
 
     return formula
 

@@ -39,9 +39,11 @@ def nuslerp(
     mergekit's. With a base the task vectors are rotated and the result is added to the base.
 
     Use it when you would use slerp, but with weights for both models, or on task vectors.
+
     Limits: two models; vectors that vanish, or that point the same or opposite ways, are blended
     linearly.
-    Walks over the inputs: 2; by rows 1.
+
+    Cost: 2 walks over the inputs; by rows 1.
     """
     total = sum(weight)
     t = weight[1] / total if total else 0.5

@@ -42,7 +42,9 @@ class Range:
         return math.isfinite(value) and above and below
 
     def clip(self, value: float, step: float = 1e-6) -> float:
-        """Return the value inside that is nearest, at least `step` away from an open end."""
+        """Return the value, or the nearest one inside, which is `step` away from an open end."""
+        if self.holds(value):
+            return value
         high = self.high - step if self.open_high else self.high
         return max(min(value, high), self.low + step if self.open_low else self.low)
 

@@ -1,9 +1,8 @@
 """Passthrough: one model's tensor as it is, for stacking layers of several models."""
 
-from torch import Tensor
-
 from evomerge.methods.spec import PerModel, Scale, merge_method
-from evomerge.tensor_ops.blocks import Block, Formula, Operands
+from evomerge.tensor_ops.blocks import Formula, Operands
+from evomerge.tensor_ops.interpolation import Blend
 
 
 @merge_method("passthrough", max_models=1)
@@ -12,11 +11,14 @@ def passthrough(
     *,
     scale: PerModel[Scale | None] = None,  # type: ignore[assignment]  # absent: as it is
 ) -> Formula:
-    """Copy the tensor, multiplied by `scale` where one is given."""
+    """Copy the tensor, multiplied by `scale` where one is given.
 
-    def formula(block: Block) -> Tensor:
-        (model,) = block.models
-        factor = scale[0] if scale else None
-        return model if factor is None else model.mul_(factor)
+    Use it when layers of several models are stacked into a deeper one (`slices:`), or to change a
+    model's dtype. Unscaled tensors whose dtype stays are copied byte by byte.
 
-    return formula
+    Limits: a stack of layers rarely works as well as its parents before it is trained on.
+
+    Cost: 1 walk over the inputs.
+    """
+    factor = scale[0] if scale else None
+    return Blend((1.0 if factor is None else factor,))

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from evomerge.methods.spec import Fraction, Range, Search, merge_method
 from evomerge.tensor_ops.blocks import Block, Formula, Operands
-from evomerge.tensor_ops.interpolation import weighted_sum
 
 Distance = Annotated[float, Range(0.0), Search(0.0, 1e-3)]
 Gain = Annotated[float, Range(0.0), Search(0.0, 1.0)]
@@ -25,11 +24,13 @@ def ram(operands: Operands, *, epsilon: Distance = 1e-5) -> Formula:
 
     Use it when models are trained by reinforcement learning for different tasks: their sparse
     task vectors hardly overlap, and a plain average would shrink each of them.
+
     Limits: `epsilon` has the unit of the weights; dense task vectors overlap everywhere, and RAM
     becomes their average.
-    Walks over the inputs: 1.
+
+    Cost: 1 walk over the inputs.
     """
-    return _formula([1.0] * len(operands.models), epsilon)
+    return _formula(operands, [1.0] * len(operands.models), epsilon)
 
 
 @merge_method("ramplus_tl", base="required")
@@ -42,24 +43,28 @@ def ramplus_tl(
     its shared to its own changes in the tensor.
 
     Use it when RAM loses too much of what the averaging of shared changes thins out.
+
     Limits: as for ram; the ratio is that of each tensor, not of the whole model.
-    Walks over the inputs: 2.
+
+    Cost: 2 walks over the inputs.
     """
     ratios = _count_shares(operands, epsilon)
-    return _formula([1.0 + r * min(ratio, alpha) for ratio in ratios], epsilon)
+    return _formula(operands, [1.0 + r * min(ratio, alpha) for ratio in ratios], epsilon)
 
 
-def _formula(gains: list[float], epsilon: float) -> Formula:
+def _formula(operands: Operands, gains: list[float], epsilon: float) -> Formula:
     def formula(block: Block) -> Tensor:
         deltas = block.deltas()
-        changed, count = _find_changes(deltas, epsilon)
-        alone = count == 1
+        changed, count = _find_changes(operands, deltas, epsilon)
+        alone = operands.scratch.take("alone", len(count), torch.bool)
+        torch.eq(count, 1.0, out=alone)
+        merged = block.spare.zero_()
         for delta, own, gain in zip(deltas, changed, gains, strict=True):
             delta.mul_(own)
             if gain != 1.0:
-                delta.mul_(torch.where(alone, gain, 1.0))
-        merged = weighted_sum(deltas, [1.0] * len(deltas), block.spare)
-        return merged.div_(count.clamp_(min=1)).add_(block.base)
+                delta.mul_(own.copy_(alone).mul_(gain - 1.0).add_(1.0))
+            merged.add_(delta)
+        return merged.div_(count.clamp_(min=1.0)).add_(block.base)
 
     return formula
 
@@ -69,15 +74,25 @@ def _count_shares(operands: Operands, epsilon: float) -> list[float]:
     own = [0] * len(operands.models)
     shared = list(own)
     for block in operands.walk():
-        changed, count = _find_changes(block.deltas(), epsilon)
-        alone = count == 1
+        changed, count = _find_changes(operands, block.deltas(), epsilon)
+        alone = count == 1.0
         for i, change in enumerate(changed):
-            own[i] += int((change & alone).sum())
-            shared[i] += int((change & ~alone).sum())
+            total = int(change.sum(dtype=torch.float64))
+            single = int(change.mul_(alone).sum(dtype=torch.float64))
+            own[i] += single
+            shared[i] += total - single
     return [s / o if o else float(s > 0) for s, o in zip(shared, own, strict=True)]
 
 
-def _find_changes(deltas: list[Tensor], epsilon: float) -> tuple[list[Tensor], Tensor]:
-    """Tell for each model where it changed the base, and count the models that did."""
-    changed = [delta.abs() > epsilon for delta in deltas]
-    return changed, torch.stack(changed).sum(dim=0)
+def _find_changes(
+    operands: Operands, deltas: list[Tensor], epsilon: float
+) -> tuple[list[Tensor], Tensor]:
+    """Tell for each model where it changed the base (1, else 0), and count the models that did."""
+    take, length = operands.scratch.take, len(deltas[0])
+    count = take("count", length).zero_()
+    changed = []
+    for i, delta in enumerate(deltas):
+        size = torch.abs(delta, out=take(f"changed {i}", length))
+        changed.append(torch.gt(size, epsilon, out=size))
+        count.add_(size)
+    return changed, count

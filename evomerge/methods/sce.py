@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from evomerge.methods.spec import Fraction, merge_method
-from evomerge.tensor_ops.blocks import Block, Formula, Operands
+from evomerge.tensor_ops.blocks import Block, Formula, Operands, Scratch
 from evomerge.tensor_ops.quantile import MagnitudeCut, find_magnitude_cuts
 from evomerge.tensor_ops.reductions import fixed_order_dot
 
@@ -27,15 +27,18 @@ def sce(operands: Operands, *, select_topk: Fraction = 1.0) -> Formula:
 
     Use it when models bring different skills and you do not want to tune weights; `select_topk`
     of 0.1 to 0.5 keeps only what sets the models apart.
+
     Limits: the weights follow from the models alone; with `select_topk` below 1 a single model
     has no variance and gives the base.
-    Walks over the inputs: 2; with `select_topk` below 1 it is 5, one more where a tie is cut.
+
+    Cost: 2 walks over the inputs; with `select_topk` below 1 it is 5, one more where a tie is cut.
     """
     cut = _select(operands, select_topk)
     weights = _calculate(operands, cut)
 
     def formula(block: Block) -> Tensor:
-        return _erase(_keep(block, cut), weights, block.spare).add_(block.base)
+        deltas = _keep(operands, block, cut)
+        return _erase(deltas, weights, block.spare, operands.scratch).add_(block.base)
 
     return formula
 
@@ -47,22 +50,24 @@ class Deviations:
     operands: Operands
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (_deviate(block.models) for block in self.operands.walk())
+        return (_deviate(self.operands, block.models) for block in self.operands.walk())
 
 
-def _deviate(models: list[Tensor]) -> Tensor:
+def _deviate(operands: Operands, models: list[Tensor]) -> Tensor:
     """Return √(n·Σe² - (Σe)²) with e = xᵢ - x₀, n times the deviation; the base cancels out.
 
     In float64 this is exact for half precision inputs, and never below Σe², so nothing cancels.
     """
-    total = torch.zeros_like(models[0], dtype=torch.float64)
-    squares = torch.zeros_like(total)
+    take, length = operands.scratch.take, len(models[0])
+    total = take("sum", length, torch.float64).zero_()
+    squares = take("squares", length, torch.float64).zero_()
+    offset = take("offset", length, torch.float64)
     for model in models[1:]:
-        offset = model.to(torch.float64).sub_(models[0])
+        offset.copy_(model).sub_(models[0])
         total.add_(offset)
         squares.addcmul_(offset, offset)
     variance = squares.mul_(len(models)).sub_(total.square_())
-    return variance.clamp_(min=0.0).sqrt_().to(torch.float32)
+    return take("deviation", length).copy_(variance.clamp_(min=0.0).sqrt_())
 
 
 def _select(operands: Operands, share: float) -> MagnitudeCut | None:
@@ -70,17 +75,18 @@ def _select(operands: Operands, share: float) -> MagnitudeCut | None:
     if share >= 1.0:
         return None
     deviations = Deviations(operands)
-    kept = int(share * sum(int(block.count_nonzero()) for block in deviations))
+    differing = sum(int(block.count_nonzero()) for block in deviations)
+    kept = int(share * differing + 1e-6)  # 0.7 of 350 are 245, though not in floating point
     if not kept:
         return MagnitudeCut(float("inf"), -1)
     return find_magnitude_cuts(deviations, [kept])[0]
 
 
-def _keep(block: Block, cut: MagnitudeCut | None) -> list[Tensor]:
+def _keep(operands: Operands, block: Block, cut: MagnitudeCut | None) -> list[Tensor]:
     """Return the task vectors, zero where they are not selected."""
     if cut is None:
         return block.deltas()
-    kept = cut.keeps(_deviate(block.models), block.start)
+    kept = cut.keeps(_deviate(operands, block.models), block.start)
     return [delta.mul_(kept) for delta in block.deltas()]
 
 
@@ -88,20 +94,24 @@ def _calculate(operands: Operands, cut: MagnitudeCut | None) -> list[float]:
     """Return the models' weights, which add up to one; all zero where nothing is left."""
     energies = [0.0] * len(operands.models)
     for block in operands.walk():
-        for i, delta in enumerate(_keep(block, cut)):
+        for i, delta in enumerate(_keep(operands, block, cut)):
             energies[i] = fixed_order_dot(delta, delta, energies[i])
     total = sum(energies) or 1.0
     return [energy / total for energy in energies]
 
 
-def _erase(deltas: list[Tensor], weights: list[float], out: Tensor) -> Tensor:
+def _erase(deltas: list[Tensor], weights: list[float], out: Tensor, scratch: Scratch) -> Tensor:
     """Average what has the sign of the sum; overwrites `deltas`."""
-    torch.sum(torch.stack(deltas), dim=0, out=out)
-    positive = out >= 0
-    shares = torch.zeros_like(out)
+    length = len(out)
+    out.copy_(deltas[0])
+    for delta in deltas[1:]:
+        out.add_(delta)
+    one = scratch.take("one", length).fill_(1.0)
+    sign = torch.copysign(one, out, out=one)
+    shares, agrees = scratch.take("shares", length).zero_(), scratch.take("agrees", length)
     out.zero_()
     for delta, weight in zip(deltas, weights, strict=True):
-        agrees = torch.where(positive, delta > 0, delta < 0)
-        shares.add_(agrees, alpha=weight)
-        out.add_(delta.mul_(agrees).mul_(weight))
-    return out.div_(shares.masked_fill_(shares == 0, 1.0))
+        delta.mul_(sign).clamp_(min=0.0)  # how far it goes with the others
+        shares.add_(torch.sign(delta, out=agrees), alpha=weight)
+        out.add_(delta, alpha=weight)
+    return out.mul_(sign).div_(shares.masked_fill_(shares == 0, 1.0))

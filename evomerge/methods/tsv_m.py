@@ -10,6 +10,7 @@ from torch import Tensor
 
 from evomerge.methods.spec import PerModel, Scale, Weight, merge_method
 from evomerge.tensor_ops.blocks import Block, Formula, Operands
+from evomerge.tensor_ops.interpolation import Blend, as_fractions
 from evomerge.tensor_ops.spectral import (
     column_gram,
     decompose,
@@ -36,18 +37,20 @@ def tsv_m(
 
     Use it when you merge fine-tunes for different tasks: their task vectors are nearly of low
     rank, and the method keeps most of each.
+
     Limits: nothing of a task beyond its share of directions survives; slow, with N + 2 eigenvalue
     problems of size n, the smaller dimension.
-    Walks over the inputs: 1, with whole tensors in memory: 4 bytes per element and operand, and
+
+    Cost: 1 walk over the inputs, with whole tensors in memory: 4 bytes per element and operand, and
     about 80·n² bytes.
     """
+    share = smaller_side(operands.shape) // len(weight)
+    if not share:
+        weights, divisor = as_fractions(weight)
+        return Blend(weights, deltas=True, divisor=divisor * len(weights), scale=lambda_)
 
     def formula(block: Block) -> Tensor:
         deltas = [d.mul_(w) for d, w in zip(block.deltas(), weight, strict=True)]
-        share = smaller_side(operands.shape) // len(deltas)
-        if not share:
-            merged = torch.sum(torch.stack(deltas), dim=0, out=block.spare)
-            return merged.mul_(lambda_ / len(deltas)).add_(block.base)
         matrices = [upright(delta, operands.shape) for delta in deltas]
         _merge(matrices, share, lambda_, out=upright(block.spare, operands.shape))
         return block.spare.add_(block.base)

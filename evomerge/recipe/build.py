@@ -85,10 +85,10 @@ class Builder:
             modules=() if whole else tuple(stacks),
             name=shape.name,
         )
-        self._check_tokenizer(recipe)
+        self._check_tokenizer(recipe, "tokenizer" if shape.tokenizer else "tokenizer_source")
         if self.spec:
             check_recipe(recipe, self.findings.wrong, self.findings.warn, lenient=self.lenient)
-        return recipe
+        return recipe if self.count <= MOST_RECIPES else None
 
     def _method(self, name: str) -> MethodSpec | None:
         known = METHODS.names()
@@ -200,12 +200,11 @@ class Builder:
             self.findings.wrong(path, message)
         return TokenSource(source.kind, model, source.token, source.token_id, entry.force)
 
-    def _check_tokenizer(self, recipe: Recipe) -> None:
+    def _check_tokenizer(self, recipe: Recipe, key: str) -> None:
         """Refuse documents that a tokenizer names and no model does: they would not be merged."""
         if recipe.tokenizer is None:
             return
         merged = {part.name for part in recipe.recipes}
-        key = "tokenizer" if recipe.tokenizer.tokens else "tokenizer_source"
         named = [recipe.tokenizer.source, *(s.model for _, s in recipe.tokenizer.tokens)]
         for name in dict.fromkeys(named):
             if name in self.documents and name not in merged | {"union", "base"}:
@@ -250,5 +249,5 @@ def _complain(origin: TokenOrigin) -> str:
 
 def _measure(recipe: Recipe) -> tuple[int, int]:
     """Return how deep a recipe's sub-recipes go, itself counted, and how many it unfolds to."""
-    inner = [_measure(part) for part in recipe.inputs if isinstance(part, Recipe)]
+    inner = [_measure(part) for part in recipe.named() if isinstance(part, Recipe)]
     return 1 + max((d for d, _ in inner), default=0), 1 + sum(size for _, size in inner)

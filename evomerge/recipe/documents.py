@@ -7,7 +7,10 @@ from evomerge.recipe.build import Builder
 from evomerge.recipe.model import Recipe
 from evomerge.recipe.schema import RecipeDocument
 from evomerge.recipe.shape import Findings, read_shape
-from evomerge.registry import suggest
+from evomerge.registry import closest
+
+ALIKE = 0.8
+"""How like a document's name a model must be called to be taken for a slip (from 0 to 1)."""
 
 
 def read_documents(documents: list[Any], findings: Findings, *, lenient: bool) -> Recipe | None:
@@ -98,12 +101,11 @@ class _File:
     def _check_reference(self, reference: str, path: str, findings: Findings) -> None:
         """Refuse what was meant to be a document's name, as far as one can tell."""
         name = re.split("[@+]", reference, maxsplit=1)[0]
-        hint = suggest(reference, sorted(self._numbers))
+        meant = closest(reference, sorted(self._numbers), likeness=ALIKE)
         if name in self._numbers:
             findings.wrong(
                 path, f"{name!r} is a document: it has no revision, and takes no adapter"
             )
-        elif hint and not re.search(r"[/\\:.~]", reference):
-            findings.wrong(
-                path, f"no document is named {reference!r}{hint}; a folder is './{reference}'"
-            )
+        elif meant and len(self._shapes) > 1 and not re.search(r"[/\\:.~]", reference):
+            hint = f"did you mean {meant!r}? A folder is './{reference}'"
+            findings.wrong(path, f"no document is named {reference!r}; {hint}")

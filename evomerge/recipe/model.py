@@ -161,7 +161,7 @@ class Recipe:
     @property
     def inputs(self) -> "tuple[str | Recipe, ...]":
         """What this recipe itself merges, each once, a base first."""
-        return tuple(dict.fromkeys(model for model in self._named() if model is not None))
+        return tuple(dict.fromkeys(self.named()))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -206,10 +206,11 @@ class Recipe:
             tokenizer=self.tokenizer and self.tokenizer.rename_models(call),
         )
 
-    def _named(self) -> "Iterator[str | Recipe | None]":
+    def named(self) -> "Iterator[str | Recipe]":
+        """Yield what stands wherever a model may stand, bases first."""
         slices = [part for section in self.sections for part in section.slices]
-        yield self.base_model
-        yield from (part.base_model for part in slices)
+        bases = (self.base_model, *(part.base_model for part in slices))
+        yield from (base for base in bases if base is not None)
         yield from (source.model for part in slices for source in part.sources)
 
     def to_document(self) -> dict[str, Any]:

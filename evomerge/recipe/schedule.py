@@ -1,11 +1,13 @@
 """A parameter's value over the layers and tensors of a model: number | gradient | filter list."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 Value = float | int | bool | str
 EVERYTHING = ("*", None)
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 LARGEST = 10**15
 """Largest whole number in a schedule: all of them are exact in double precision."""
 
@@ -109,12 +111,17 @@ def _read_rule(raw: dict[str, Any]) -> Rule:
 
 
 def _read_values(raw: Any) -> tuple[Value, ...]:
-    values = raw if isinstance(raw, list) else [raw]
+    values = [_read_number(value) for value in (raw if isinstance(raw, list) else [raw])]
     if not values or not all(isinstance(v, (bool, int, float, str)) for v in values):
         raise ValueError(f"expected a number, a list of numbers, or {{value, filter}}, not {raw!r}")
     if any(isinstance(v, int) and abs(v) > LARGEST for v in values):
         raise ValueError(f"a whole number is beyond {LARGEST:g}")
     return tuple(values)
+
+
+def _read_number(value: Any) -> Any:
+    """Read `5e-1` as YAML 1.2 and mergekit do; YAML 1.1 has it for text."""
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
 
 
 def _flag(value: Value) -> Value:

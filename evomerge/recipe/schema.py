@@ -46,14 +46,17 @@ def _kind_of_token(value: Any) -> str:
     return "str"
 
 
+Reference = Annotated[str, Field(min_length=1), Tag("str")]
+"""`path@revision+lora@revision`, or another document's name."""
+
 NamedModel = Annotated[
-    Annotated[str, Tag("str")] | Annotated[ModelName, Tag("ModelName")],
+    Reference | Annotated[ModelName, Tag("ModelName")],
     Discriminator(_kind_of_token),
 ]
 """A model, not a recipe."""
 
 Model = Annotated[
-    Annotated[str, Tag("str")]
+    Reference
     | Annotated[ModelName, Tag("ModelName")]
     | Annotated["RecipeDocument", Tag("RecipeDocument")],
     Discriminator(_kind_of_model),
@@ -104,7 +107,7 @@ class TokenDocument(Document):
     """An entry of `tokens:`."""
 
     source: Annotated[
-        Annotated[str, Tag("str")]
+        Reference
         | Annotated[ModelName, Tag("ModelName")]
         | Annotated[TokenOrigin, Tag("TokenOrigin")],
         Discriminator(_kind_of_token),

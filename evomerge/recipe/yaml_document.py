@@ -41,7 +41,12 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes what `_Loader` would take for a number."""
+    """SafeDumper that quotes what `_Loader` would take for a number or another line break."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """Write a string; the rare line breaks stay what they are only as escapes."""
+        style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
 def _define_scalars() -> None:
@@ -63,6 +68,7 @@ def _define_scalars() -> None:
             "tag:yaml.org,2002:float", re.compile(number), list("-+.0123456789")
         )
     _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(truth), list("tTfF"))
+    _Dumper.add_representer(str, _Dumper.represent_text)
     _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_integer)
 
 

@@ -176,9 +176,12 @@ class Operands:
 
     def views(self) -> Iterator[Views]:
         """Yield block after block of the operands as they are kept, only to be read."""
-        for start, length in self.extents():
-            models = [source.view(start, length) for source in self.models]
-            yield Views(start, models, self.base.view(start, length) if self.base else None)
+        return (self.view(start, length) for start, length in self.extents())
+
+    def view(self, start: int, length: int) -> Views:
+        """Return elements [start, start + length) of the operands as they are kept."""
+        models = [source.view(start, length) for source in self.models]
+        return Views(start, models, self.base.view(start, length) if self.base else None)
 
     def only(self, model: int) -> "Operands":
         """Return the same operands with one model left (and the base)."""

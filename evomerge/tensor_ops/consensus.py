@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from evomerge.tensor_ops import kernels
-from evomerge.tensor_ops.blocks import Block, Views
+from evomerge.tensor_ops.blocks import Block, Operands, Views
 from evomerge.tensor_ops.interpolation import divide_, nonzero_sum, weighted_sum
 from evomerge.tensor_ops.quantile import MagnitudeCut
 from evomerge.tensor_ops.random_mask import keep_mask
+from evomerge.tensor_ops.reductions import fixed_order_sum
 
 Consensus = Literal["none", "sum", "count"]
 Chances = Callable[[Tensor], Tensor]
@@ -62,7 +63,7 @@ class Thinning:
     @property
     def changes_nothing(self) -> bool:
         """Whether the task vector stays as it is."""
-        return self.floor is self.ceiling is self.mask is None and self.factor == 1.0
+        return self == Thinning()
 
     def apply_(self, delta: Tensor, start: int) -> Tensor:
         """Thin out a block of a task vector in place; `start` is its first element's index."""
@@ -74,6 +75,19 @@ class Thinning:
         if self.mask:
             self.mask.apply_(delta, start)
         return delta.mul_(self.factor) if self.factor != 1.0 else delta
+
+
+def thinned_norms(one: Operands, thinning: Thinning) -> tuple[float, float]:
+    """L1 norms of the only model's task vector, before and after it is thinned out."""
+    norms = kernels.norms(one, thinning)
+    if norms is not None:
+        return norms
+    before = after = 0.0
+    for block in one.walk():
+        delta = block.deltas()[0]
+        before = fixed_order_sum(delta.abs(), before)
+        after = fixed_order_sum(thinning.apply_(delta, block.start).abs_(), after)
+    return before, after
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from evomerge.tensor_ops.blocks import Block, Views
 
 PARALLEL = 0.9995
 """Above this |cos| two vectors are blended linearly: the sphere is flat between them."""
+LARGEST_WHOLE = 1 << 12
+"""Largest numerator: its product with a float16 has 11 + 12 bits and is exact in float32."""
 CANCELLED = 1e-8
 """Weights whose sum is smaller cannot be divided by."""
 
@@ -74,14 +77,31 @@ def divide_(values: Tensor, divisor: float) -> Tensor:
     return values.div_(values.new_tensor([divisor])) if divisor != 1.0 else values
 
 
-def relative(weights: Sequence[float]) -> tuple[tuple[float, ...], float]:
-    """Divide weights by the largest, and return that too.
+def as_fractions(weights: Sequence[float]) -> tuple[tuple[float, ...], float]:
+    """Write weights over one divisor: (0.5, 0.3, 0.2) are 5, 3 and 2 over 10 (scaled below 1).
 
-    Equal weights become 1: their means, and votes that cancel, are then exact. Weights of which
-    one is negative, or all are zero, are left alone: where they cancel, nothing divides them.
+    Few bits times few bits are exact in float32. So the blend of half-precision tensors is exact
+    until it is divided once, halves between two numbers go to the even one, votes that cancel
+    are zero. As thirds and tenths they are not. Weights may share a factor of any kind.
+
+    Returns:
+        Numerators, all in [-1, 1], and their divisor; the weights themselves over 1 where they
+        are no such fractions.
     """
-    unit = max(weights) if min(weights) >= 0.0 < max(weights) else 1.0
-    return tuple(weight / unit for weight in weights), unit
+    if not all(map(math.isfinite, weights)):
+        return tuple(weights), 1.0  # as they come from inputs that are no numbers
+    units = (1.0, max(map(abs, weights), default=0.0) or 1.0)
+    for unit in units if all(map(math.isfinite, weights)) else ():
+        parts = [Fraction(weight / unit).limit_denominator(1000) for weight in weights]
+        common = math.lcm(*(part.denominator for part in parts))
+        wholes = [int(part * common) for part in parts]
+        near = (
+            math.isclose(p, w / unit, rel_tol=1e-15) for p, w in zip(parts, weights, strict=True)
+        )
+        if max(map(abs, wholes), default=0) <= LARGEST_WHOLE and all(near):
+            scale = 0.5 ** max(map(abs, wholes), default=0).bit_length()
+            return tuple(whole * scale for whole in wholes), common * scale / unit
+    return tuple(weights), 1.0
 
 
 def nonzero_sum(weights: Sequence[float]) -> float:

@@ -5,14 +5,14 @@ they are not built or switched off, a dtype is not float32, bfloat16 or float16,
 the CPU or not contiguous.
 """
 
-from collections.abc import Iterator, Sequence
-from ctypes import byref, c_double, c_float, c_int64
-from dataclasses import dataclass
+from collections.abc import Sequence
+from ctypes import byref, c_double, c_float
 from functools import lru_cache
 from math import inf, nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,16 +22,13 @@ from evomerge.tensor_ops.native_library import Kernels, Values
 from evomerge.tensor_ops.random_mask import philox_key
 
 if TYPE_CHECKING:
-    from evomerge.tensor_ops.consensus import Election, Thinning
+    from evomerge.tensor_ops.consensus import Election, RandomMask, Thinning
     from evomerge.tensor_ops.interpolation import Blend
     from evomerge.tensor_ops.quantile import MagnitudeCut
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CONSENSUS = {"none": 0, "sum": 1, "count": 2}
 ALL_DRAWS = 1 << 32
-HISTOGRAMS = 4
-UPPER = 1 << 16
-LOWER = 1 << 15
 
 
 def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
@@ -52,7 +49,7 @@ def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
     if kernels is None or not _fit(out, *operands):
         return None
     call = native.Blend(
-        operands=_values(operands),
+        operands=as_values(operands),
         factors=(c_float * len(factors))(*factors),
         out=_value(out),
         length=len(out),
@@ -69,12 +66,12 @@ def elect(formula: "Election", views: Views, out: Tensor) -> bool | None:
     kernels = native.current()
     if kernels is None or not _fit(out, *views.models, *_some(views.base)):
         return None
-    thinnings = [_encode(*pair) for pair in zip(formula.thinnings, formula.weights, strict=True)]
-    if any(thinning is None for thinning in thinnings):
+    thinnings = _encode_all(formula.thinnings, formula.weights)
+    if thinnings is None:
         return None
     call = native.Election(
-        models=_values(views.models),
-        thinnings=(native.Thinning * len(thinnings))(*thinnings),
+        models=as_values(views.models),
+        thinnings=thinnings,
         base=_value(views.base),
         out=_value(out),
         start=views.start,
@@ -93,7 +90,7 @@ def gram(operands: Operands, *, deltas: bool) -> list[list[float]] | None:
 
     With `deltas` of task vectors; otherwise of the models and, last, the base if there is one.
     """
-    kernels = _kernels_for(operands)
+    kernels = kernels_for(operands)
     if kernels is None or (deltas and operands.base is None):
         return None
     count = len(operands.models) + (operands.base is not None and not deltas)
@@ -101,24 +98,24 @@ def gram(operands: Operands, *, deltas: bool) -> list[list[float]] | None:
     for views in operands.views():
         vectors = views.models if deltas else [*views.models, *_some(views.base)]
         origin = _value(views.base if deltas else None)
-        kernels.add_products(_values(vectors), count, byref(origin), len(vectors[0]), sums)
+        kernels.add_products(as_values(vectors), count, byref(origin), len(vectors[0]), sums)
     return [list(sums[i * count : (i + 1) * count]) for i in range(count)]
 
 
 def norms(one: Operands, thinning: "Thinning") -> tuple[float, float] | None:
     """L1 norms of the only model's task vector, before and after it is thinned out."""
-    kernels, encoded = _kernels_for(one), _encode(thinning, 1.0)
+    kernels, encoded = kernels_for(one), _encode_all([thinning], [1.0])
     if kernels is None or encoded is None or one.base is None:
         return None
     sums = (c_double * 2)()
     for views in one.views():
         model, base = _pair(views)
         length = len(views.models[0])
-        kernels.add_norms(byref(encoded), byref(model), byref(base), views.start, length, sums)
+        kernels.add_norms(encoded, byref(model), byref(base), views.start, length, sums)
     return sums[0], sums[1]
 
 
-def draw(key: bytes, start: int, length: int) -> "np.ndarray[tuple[int], np.dtype[np.uint32]] | None":
+def draw(key: bytes, start: int, length: int) -> npt.NDArray[np.uint32] | None:
     """32-bit numbers [start, start + length) of the stream of `key`, as `draw_bits`."""
     kernels = native.current()
     if kernels is None:
@@ -128,51 +125,8 @@ def draw(key: bytes, start: int, length: int) -> "np.ndarray[tuple[int], np.dtyp
     return drawn
 
 
-def magnitudes(one: Operands) -> "Magnitudes | None":
-    """Return the counts of the only model's task vector; None where torch has to count."""
-    kernels = _kernels_for(one)
-    return Magnitudes(kernels, one) if kernels and one.base is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class Magnitudes:
-    """Histograms of the magnitudes of a task vector, without ever writing it down."""
-
-    kernels: Kernels
-    one: Operands
-
-    def count_upper(self) -> Tensor:
-        """Count the upper 16 bits: int64, shape (65536,)."""
-        counts = torch.zeros(HISTOGRAMS, UPPER, dtype=torch.int32)
-        for model, base, length in self._pairs():
-            self.kernels.count_upper(byref(model), byref(base), length, counts.data_ptr())
-        return counts.sum(dim=0, dtype=torch.int64)
-
-    def count_inside(self, bins: set[int]) -> dict[int, Tensor]:
-        """Count the lower 15 bits of those in each of these bins: int64, shape (32768,)."""
-        counts = {bin_: torch.zeros(LOWER, dtype=torch.int32) for bin_ in bins}
-        for model, base, length in self._pairs():
-            for bin_, count in counts.items():
-                self.kernels.count_lower(byref(model), byref(base), length, bin_, count.data_ptr())
-        return {bin_: count.to(torch.int64) for bin_, count in counts.items()}
-
-    def find_equal(self, bits: int, number: int) -> int:
-        """Index of the number-th element whose magnitude has these bits."""
-        start, left = 0, c_int64(number)
-        for model, base, length in self._pairs():
-            place = self.kernels.find_equal(byref(model), byref(base), length, bits, byref(left))
-            if place >= 0:
-                return start + int(place)
-            start += length
-        raise AssertionError("the blocks changed while they were walked")
-
-    def _pairs(self) -> Iterator[tuple[Values, Values, int]]:
-        for views in self.one.views():
-            yield *_pair(views), len(views.models[0])
-
-
-def _kernels_for(operands: Operands) -> Kernels | None:
-    """Return the kernels where they can read all operands: a glance at no elements tells."""
+def kernels_for(operands: Operands) -> Kernels | None:
+    """Return the kernels if they can read all operands: a look at none of the elements tells."""
     sources = [*operands.models, *([operands.base] if operands.base else [])]
     kernels = native.current()
     return kernels if kernels and _fit(*(source.view(0, 0) for source in sources)) else None
@@ -197,29 +151,38 @@ def _value(tensor: Tensor | None) -> Values:
     return Values() if tensor is None else Values(tensor.data_ptr(), DTYPES[tensor.dtype])
 
 
-def _values(tensors: Sequence[Tensor]) -> "object":
+def as_values(tensors: Sequence[Tensor]) -> Any:
+    """Return a C array of where the tensors are and what they hold."""
     return (Values * len(tensors))(*(_value(tensor) for tensor in tensors))
 
 
-@lru_cache(maxsize=4096)
-def _encode(thinning: "Thinning", weight: float) -> native.Thinning | None:
-    """Write down one model's part in an election; None where the kernels cannot compute it."""
-    mask = thinning.mask
-    if mask and mask.chances:
-        return None
+def _encode_all(thinnings: "Sequence[Thinning]", weights: Sequence[float]) -> Any:
+    """Write down the models' parts in an election; None where the kernels cannot compute it."""
+    encoded = (native.Thinning * len(thinnings))()
+    for i, (thinning, weight) in enumerate(zip(thinnings, weights, strict=True)):
+        if thinning.mask and thinning.mask.chances:
+            return None
+        encoded[i] = _encode(thinning.floor, thinning.ceiling, thinning.mask)
+        encoded[i].factor, encoded[i].weight = thinning.factor, weight
+    return encoded
+
+
+@lru_cache(maxsize=1024)
+def _encode(
+    floor: "MagnitudeCut | None", ceiling: "MagnitudeCut | None", mask: "RandomMask | None"
+) -> native.Thinning:
+    """Write down what is left; not factors, as 0.0 and -0.0 are one key of a cache."""
     drawn = mask is not None and mask.density < 1.0
     return native.Thinning(
-        floor=_cut(thinning.floor, otherwise=-1.0),
-        ceiling=_cut(thinning.ceiling, otherwise=nan),
+        floor=_cut(floor, otherwise=-1.0),
+        ceiling=_cut(ceiling, otherwise=nan),
         key=_words(philox_key(mask.key)) if mask and drawn else (0, 0),
         limit=int(mask.density * 2**32) if mask and drawn else ALL_DRAWS,
-        factor=thinning.factor,
-        weight=weight,
     )
 
 
-def _words(key: bytes) -> "object":
-    return (native.c_uint64 * 2)(*np.frombuffer(key, "<u8").tolist())
+def _words(key: bytes) -> Any:
+    return (c_uint64 * 2)(*np.frombuffer(key, "<u8").tolist())
 
 
 def _cut(cut: "MagnitudeCut | None", otherwise: float) -> native.Cut:

@@ -19,6 +19,9 @@ SWITCH = "EVOMERGE_KERNELS"
 PATHS = ("avx512", "avx2", "baseline")
 """Widest first."""
 
+VERSION = 1
+"""Of the interface: a library built from other sources is as good as none."""
+
 REBUILD = "python setup.py build_ext --inplace, or install again where a C++ compiler is on PATH"
 
 
@@ -88,7 +91,8 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "add_products": ([_VALUES, c_int32, _VALUES, c_int64, _SUMS], None),
     "add_norms": ([POINTER(Thinning), _VALUES, _VALUES, c_int64, c_int64, _SUMS], None),
     "count_upper": ([_VALUES, _VALUES, c_int64, c_void_p], None),
-    "count_lower": ([_VALUES, _VALUES, c_int64, c_uint32, c_void_p], None),
+    "count_between": ([_VALUES, _VALUES, c_int64, c_uint32, c_uint32, c_void_p], c_int64),
+    "write_magnitudes": ([_VALUES, _VALUES, c_int64, c_void_p], None),
     "find_equal": ([_VALUES, _VALUES, c_int64, c_uint32, POINTER(c_int64)], c_int64),
 }
 
@@ -124,7 +128,7 @@ def describe() -> str:
         return f"{kernels.path if kernels else 'torch'} ({SWITCH}={wanted})"
     if kernels:
         return f"{kernels.path} (the widest this processor runs)"
-    return f"torch (the native kernels are not built: {REBUILD})"
+    return f"torch (the native kernels are not built, or from other sources: {REBUILD})"
 
 
 def available() -> tuple[str, ...]:
@@ -154,6 +158,10 @@ def _load(wanted: str) -> Kernels | None:
 def _open() -> ctypes.CDLL | None:
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"native_kernels{suffix}")
-        if path.exists():
-            return ctypes.CDLL(str(path))
+        if path.exists() and _version(library := ctypes.CDLL(str(path))) == VERSION:
+            return library
     return None
+
+
+def _version(library: ctypes.CDLL) -> int:
+    return int(library.interface_version()) if hasattr(library, "interface_version") else 0

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from evomerge.tensor_ops import kernels
 from evomerge.tensor_ops.blocks import Operands
+from evomerge.tensor_ops.ranks import Magnitudes, Rank, magnitudes
 
 UPPER = 1 << 16
 LOWER = 1 << 15
@@ -76,32 +76,27 @@ def find_largest(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[float]:
     return [_as_float(bits) for bits, _, _ in _find_bits(blocks, ranks)]
 
 
-def _find_bits(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[tuple[int, int, int]]:
+def _find_bits(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[Rank]:
     """Return per rank: bits of that magnitude, how many of its equals rank so high, all equals."""
-    upper = _count_upper(blocks)
+    if native := _native(blocks):
+        return native.find(ranks)
+    upper = _count((_bits(b) >> 15 for b in blocks), UPPER)
     places = [_deciding_bin(upper, rank) for rank in ranks]
     inside = _count_inside(blocks, {bin_ for bin_, _ in places})
     found = []
     for rank, (bin_, above) in zip(ranks, places, strict=True):
         lower = inside[bin_]
         low, above_in_bin = _deciding_bin(lower, rank - above)
-        found.append(((bin_ << 15) | low, rank - above - above_in_bin, int(lower[low])))
+        found.append(Rank((bin_ << 15) | low, rank - above - above_in_bin, int(lower[low])))
     return found
 
 
-def _native(blocks: Iterable[Tensor]) -> kernels.Magnitudes | None:
-    return kernels.magnitudes(blocks.operands) if isinstance(blocks, Deltas) else None
-
-
-def _count_upper(blocks: Iterable[Tensor]) -> Tensor:
-    native = _native(blocks)
-    return native.count_upper() if native else _count((_bits(b) >> 15 for b in blocks), UPPER)
+def _native(blocks: Iterable[Tensor]) -> Magnitudes | None:
+    return magnitudes(blocks.operands) if isinstance(blocks, Deltas) else None
 
 
 def _count_inside(blocks: Iterable[Tensor], bins: set[int]) -> dict[int, Tensor]:
     """Count the lower 15 bits of what falls into each of these bins of the upper 16."""
-    if native := _native(blocks):
-        return native.count_inside(bins)
     counts = {bin_: torch.zeros(LOWER, dtype=torch.int64) for bin_ in bins}
     for bits in map(_bits, blocks):
         upper = bits >> 15

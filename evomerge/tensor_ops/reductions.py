@@ -58,8 +58,12 @@ def row_gram(tensors: Sequence[Tensor]) -> Tensor:
     Returns:
         float64, shape (n, n, rows).
     """
-    rows = torch.stack([tensor.to(torch.float64) for tensor in tensors])
-    return torch.stack([_halve(rows * row) for row in rows])
+    rows = [tensor.to(torch.float64) for tensor in tensors]
+    products = rows[0].new_empty(len(rows), len(rows), len(rows[0]))
+    for i, left in enumerate(rows):
+        for j in range(i + 1):
+            products[i, j] = products[j, i] = _halve(left * rows[j])
+    return products
 
 
 def _origin(base: Tensor | None) -> list[Tensor]:

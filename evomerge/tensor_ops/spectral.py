@@ -49,12 +49,15 @@ def column_gram(rows: Iterable[Tensor]) -> Tensor:
     return total
 
 
-def decompose(gram: Tensor, most: int | None = None) -> tuple[Tensor, Tensor]:
+def decompose(
+    gram: Tensor, most: int | None = None, *, beside: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Return singular values and right vectors of a matrix A from AᵀA.
 
     Args:
         gram: AᵀA, float64, shape (n, n).
         most: how many to keep at most; None keeps all.
+        beside: a singular value beside which others may be noise, as A's own largest one is.
 
     Returns:
         S, shape (r,), descending and none of them zero; V, shape (n, r). One NaN each where `gram`
@@ -65,7 +68,7 @@ def decompose(gram: Tensor, most: int | None = None) -> tuple[Tensor, Tensor]:
     squares, vectors = _eigenvectors(gram)
     squares, vectors = squares.flip(0)[:most], vectors.flip(1)[:, :most]
     noise = 4.0 * len(gram) * torch.finfo(gram.dtype).eps
-    rank = int((squares > squares[:1] * noise).sum())
+    rank = int((squares > squares[:1].clamp(min=beside**2) * noise).sum())
     return squares[:rank].sqrt(), vectors[:, :rank]
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from evomerge.adapters.adapter import Adapter
-from evomerge.adapters.contents import read_tensor
+from evomerge.adapters.tensors import read_tensor
 from evomerge.checkpoints.reader import Checkpoint
 from evomerge.errors import CheckpointError
 
@@ -89,3 +89,172 @@ def test_gpt2_whose_weights_lie_the_other_way_is_adapted_too(
     base = tiny_gpt2(3)
     folder = make_adapter(base, 1, **GPT2[kind])
     assert_alike(apply(base, Adapter(str(folder))), merge_with_peft(base, folder))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_factors_are_multiplied_in_float32(
+    tiny_llama: MakeModel, make_adapter: MakeAdapter, dtype: str
+) -> None:
+    base = tiny_llama(7, dtype="float32")
+    folder = make_adapter(base, 1, dtype=dtype, r=4, lora_alpha=3, target_modules=["q_proj"])
+    stored = load_file(folder / "adapter_model.safetensors")
+    name = "model.layers.0.self_attn.q_proj"
+    a, b = (stored[f"base_model.model.{name}.lora_{role}.weight"].double() for role in "AB")
+    assert stored[f"base_model.model.{name}.lora_A.weight"].dtype == getattr(torch, dtype)
+    patch = Adapter(str(folder)).patch(f"{name}.weight", (32, 32))
+    assert patch
+    change = patch.apply(torch.zeros(32, 32)).double()
+    torch.testing.assert_close(change, 0.75 * b @ a, rtol=1e-5, atol=1e-7)
+
+
+def test_names_may_differ_by_their_wrappers(
+    tiny_gpt2: MakeModel, make_adapter: MakeAdapter
+) -> None:
+    folder = make_adapter(tiny_gpt2(3), 1, r=2, target_modules=["c_attn"])
+    adapter = Adapter(str(folder))
+    shapes = {"h.0.attn.c_attn.weight": (16, 48), "h.1.attn.c_attn.weight": (16, 48)}
+    assert adapter.check(shapes) == []
+    assert adapter.patch("h.1.attn.c_attn.weight", (16, 48))
+    assert adapter.patch("h.1.attn.c_attn.bias", (48,)) is None
+    assert adapter.patch("h.1.mlp.c_fc.weight", (16, 64)) is None
+    twice = {**shapes, "transformer.h.0.attn.c_attn.weight": (16, 48)}
+    (problem,) = adapter.check(twice)
+    assert "both h.0.attn.c_attn.weight and transformer.h.0.attn.c_attn.weight" in problem
+
+
+def test_everything_that_does_not_fit_is_listed(
+    tiny_llama: MakeModel, make_adapter: MakeAdapter
+) -> None:
+    base = tiny_llama(7, dtype="float32", tie_word_embeddings=False)
+    settings: dict[str, Any] = {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]}
+    adapter = Adapter(str(make_adapter(base, 1, r=2, **settings)))
+    shapes = {n: e.shape for n, e in Checkpoint(str(base)).entries.items()}
+    first = "model.layers.0.self_attn.q_proj.weight"
+    wrong = {**shapes, first: (32, 64), "lm_head.weight": (99, 32)}
+    del wrong["model.layers.3.self_attn.q_proj.weight"]
+    problems = adapter.check(wrong)
+    assert sorted(problems) == sorted(
+        [
+            f"{first} is [32, 64], but {adapter.reference} adapts [32, 32]",
+            f"lm_head.weight is [99, 32], but {adapter.reference} replaces it by [64, 32]",
+            f"{adapter.reference} adapts model.layers.3.self_attn.q_proj.weight, "
+            "which the model lacks",
+        ]
+    )
+    with pytest.raises(CheckpointError, match=r"adapts \[32, 32\]. Was the adapter trained on"):
+        adapter.patch(first, (32, 64))
+
+
+def test_the_copy_of_a_tied_head_is_no_stranger(
+    tiny_llama: MakeModel, make_adapter: MakeAdapter, merge_with_peft: Merge
+) -> None:
+    base = tiny_llama(7, dtype="float32")
+    folder = make_adapter(
+        base, 1, r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens"],
+        ensure_weight_tying=True,
+    )  # fmt: skip
+    assert "base_model.model.lm_head.weight" in load_file(folder / "adapter_model.safetensors")
+    assert_alike(apply(base, Adapter(str(folder))), merge_with_peft(base, folder))
+
+
+def test_fingerprint_is_of_the_contents(
+    tiny_llama: MakeModel, make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    base = tiny_llama(7, dtype="float32")
+    folders = [make_adapter(base, seed, r=2, target_modules=["q_proj"]) for seed in (1, 2)]
+    copy = Path(shutil.copytree(folders[0], tmp_path / "copy"))
+    prints = [Adapter(str(folder)).fingerprint for folder in (*folders, copy)]
+    assert prints[0] == prints[2] != prints[1]
+    assert len(prints[0]) == 32
+    change_config(copy, lora_alpha=99)
+    assert Adapter(str(copy)).fingerprint != prints[0]
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+@pytest.fixture
+def folder(tiny_llama: MakeModel, make_adapter: MakeAdapter, tmp_path: Path) -> Path:
+    base = tiny_llama(7, dtype="float32")
+    made = make_adapter(base, 1, r=2, target_modules=["q_proj"])
+    return Path(shutil.copytree(made, tmp_path / "adapter"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"peft_type": "IA3"}, "is an adapter of type IA3. Only LORA"),
+        ({"peft_type": None}, "is an adapter of type None"),
+        ({"target_parameters": ["w"]}, "has the setting target_parameters, which is not supported"),
+        ({"init_lora_weights": "pissa_niter_4"}, "was started by pissa_niter_4, which changes the"),
+        ({"lora_alpha": "many"}, "says lora_alpha: 'many', which is no number"),
+        ({"alpha_pattern": {"(": 3}}, r"says alpha_pattern: '\(', which is no regular expression"),
+        ({"use_dora": True}, "use_dora is True, but .*q_proj has no lora_magnitude_vector"),
+    ],
+)
+def test_settings_that_cannot_be_folded_in_are_refused(
+    folder: Path, changes: dict[str, Any], message: str
+) -> None:
+    change_config(folder, **changes)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        Adapter(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+NAME = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({f"{NAME}A.weight": None}, "q_proj has no lora_A"),
+        ({f"{NAME}A.weight": torch.zeros(3, 32)}, r"factors A \[3, 32\] and B \[32, 2\]"),
+        ({f"{NAME}A.weight": torch.zeros(2, 32, 1, 1)}, "adapts the convolution"),
+        ({f"{NAME}A.weight": torch.zeros(2, 32, dtype=torch.int8)}, "lora_A.weight has dtype I8"),
+        ({f"{NAME}C.weight": torch.zeros(2)}, "lora_C.weight is of no known kind"),
+        ({f"{NAME}magnitude_vector": torch.zeros(32)}, "has a lora_magnitude_vector"),
+    ],
+)
+def test_tensors_that_make_no_adapter_are_refused(
+    folder: Path, changes: dict[str, Tensor | None], message: str
+) -> None:
+    file = folder / "adapter_model.safetensors"
+    tensors = load_file(file) | changes
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, file)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        Adapter(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_damaged_files_are_refused(folder: Path) -> None:
+    file = folder / "adapter_model.safetensors"
+    whole = file.read_bytes()
+    adapter = Adapter(str(folder))
+    file.write_bytes(whole[:-100])
+    with pytest.raises(CheckpointError, match="is cut short"):
+        Adapter(str(folder))
+    patch = adapter.patch("model.layers.3.self_attn.q_proj.weight", (32, 32))
+    assert patch
+    with pytest.raises(CheckpointError, match=r"ends inside tensor .*layers\.3.*lora_B"):
+        patch.apply(torch.zeros(32, 32))
+    file.rename(folder / "adapter_model.bin")
+    with pytest.raises(CheckpointError, match=r"only the pickle adapter_model.bin. Convert it"):
+        Adapter(str(folder))
+    (folder / "adapter_model.bin").unlink()
+    with pytest.raises(CheckpointError, match=r"has no adapter_model.safetensors"):
+        Adapter(str(folder))
+    (folder / "adapter_config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"has no adapter_config.json"):
+        Adapter(str(folder))
+
+
+def test_biases_that_peft_would_ignore_are_ignored_and_told(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = folder / "adapter_model.safetensors"
+    save_file(load_file(file) | {f"{NAME}B.bias": torch.ones(32)}, file)
+    adapter = Adapter(str(folder))
+    assert "lora_bias is not set, so 1 biases in its file are ignored" in caplog.text
+    assert adapter.patch("model.layers.0.self_attn.q_proj.bias", (32,)) is None

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from evomerge.checkpoints.locate import locate, zoo_models
+from evomerge.checkpoints.locate import (
+    Reference,
+    locate,
+    locate_adapter,
+    parse_reference,
+    zoo_models,
+)
 from evomerge.errors import CheckpointError
 
 MakeModel = Callable[..., Path]
@@ -90,21 +96,112 @@ def test_a_hub_that_does_not_answer_is_told_within_seconds(tmp_path: Path) -> No
     assert ended.returncode == 1
 
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def cache(files: Path, repo: Path, reference: str) -> None:
+    """Lay files out as the hub's client caches them."""
+    snapshot = repo / "snapshots" / COMMIT
+    for folder in (repo / "refs", repo / "blobs", snapshot):
+        folder.mkdir(parents=True)
+    (repo / "refs" / reference).write_text(COMMIT)
+    for file in files.iterdir():
+        (repo / "blobs" / file.name).write_bytes(file.read_bytes())
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+
+
 def test_a_cached_hub_model_is_found_offline(
     tiny_llama: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
 
-    repo = tmp_path / "models--owner--tiny"
-    commit = "0123456789abcdef0123456789abcdef01234567"
-    (repo / "refs").mkdir(parents=True)
-    (repo / "refs" / "main").write_text(commit)
-    (repo / "blobs").mkdir()
-    (repo / "snapshots" / commit).mkdir(parents=True)
-    for file in tiny_llama(0).iterdir():
-        (repo / "blobs" / file.name).write_bytes(file.read_bytes())
-        (repo / "snapshots" / commit / file.name).symlink_to(f"../../blobs/{file.name}")
+    cache(tiny_llama(0), tmp_path / "models--owner--tiny", "main")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    folder = locate("owner/tiny@main")
-    assert folder.name == commit
-    assert (folder / "model.safetensors").is_file()
+    for reference in ("owner/tiny", "owner/tiny@main", f"owner/tiny@{COMMIT}"):
+        folder = locate(reference)
+        assert folder.name == COMMIT
+        assert (folder / "model.safetensors").is_file()
+    with pytest.raises(CheckpointError, match=r"first: hf download owner/tiny --revision other$"):
+        locate("owner/tiny@other")
+
+
+def test_a_cached_hub_adapter_is_found_offline_at_its_revision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    (tmp_path / "files").mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / "files" / name).write_bytes(b"{}")
+    cache(tmp_path / "files", tmp_path / "models--owner--lora", "v2")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = locate_adapter("owner/lora@v2")
+    assert (folder / "adapter_model.safetensors").read_bytes() == b"{}"
+    with pytest.raises(CheckpointError, match=r"first: hf download owner/lora$"):
+        locate_adapter("owner/lora")
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("/no/such/folder", "there is no adapter folder /no/such/folder. Give a folder, or a hub"),
+        ("zoo", "there is no adapter folder zoo"),
+        ("", "there is no adapter folder"),
+        (__file__, "is a file, not an adapter folder. Name the folder that holds adapter_config"),
+    ],
+)
+def test_an_adapter_that_is_not_there_is_told(reference: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        locate_adapter(reference)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("owner/model", ("owner/model",)),
+        ("owner/model@main", ("owner/model", "main")),
+        ("owner/model@refs/pr/1", ("owner/model", "refs/pr/1")),
+        ("owner/model+owner/lora", ("owner/model", None, "owner/lora", None)),
+        ("owner/model@v1+owner/lora@v2", ("owner/model", "v1", "owner/lora", "v2")),
+        ("owner/model+owner/lora@v2", ("owner/model", None, "owner/lora", "v2")),
+        ("zoo:base+./lora", ("zoo:base", None, "./lora", None)),
+    ],
+)
+def test_a_reference_is_split_and_joined(text: str, parts: tuple[str | None, ...]) -> None:
+    reference = parse_reference(text)
+    assert reference == Reference(*parts)  # type: ignore[arg-type]  # the first is a string
+    assert str(reference) == text
+
+
+def test_folders_whose_names_hold_the_signs_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a+b", "a@b", "x@1+y@2", "dir+1/model", "dir@1/lora+z"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse_reference("a+b") == Reference("a+b")
+    assert parse_reference("a@b") == Reference("a@b")
+    assert parse_reference("x@1+y@2") == Reference("x@1+y@2")
+    assert parse_reference("a+b+owner/lora") == Reference("a+b", None, "owner/lora")
+    assert parse_reference("dir+1/model+dir@1/lora+z") == Reference(
+        "dir+1/model", None, "dir@1/lora+z"
+    )
+    assert parse_reference("owner/m@v1+dir@1/lora+z") == Reference("owner/m", "v1", "dir@1/lora+z")
+    assert parse_reference("owner/m+a@b") == Reference("owner/m", None, "a@b")
+    assert parse_reference("a@b@main") == Reference("a@b", "main")
+
+
+def test_a_folder_has_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse_reference("own/model@main") == Reference("own/model", "main")
+    for find in (locate, locate_adapter):
+        with pytest.raises(CheckpointError, match=r"own/model is a folder here, .* 'main'. Leave"):
+            find("own/model@main")
+
+
+@pytest.mark.parametrize("text", ["", "+", "@", "model+", "+lora", "model@", "model@+lora", "m+l@"])
+def test_half_a_reference_is_refused(text: str) -> None:
+    with pytest.raises(CheckpointError, match=r"is not a model\. Write model, model@revision"):
+        parse_reference(text)

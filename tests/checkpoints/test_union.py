@@ -8,7 +8,7 @@ import pytest
 from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
-from evomerge.checkpoints.tokenizer import Tokenizer, read_tokenizer, save_tokenizer
+from evomerge.checkpoints.tokenizer import Tokenizer, plain_entry, read_tokenizer, save_tokenizer
 from evomerge.checkpoints.union import add_tokens, drop_tokens, unite
 
 KINDS = ("BPE", "WordPiece", "Unigram", "WordLevel")
@@ -152,7 +152,9 @@ def test_an_added_token_that_the_base_has_as_an_ordinary_one_keeps_its_id(
     base = read_tokenizer(train_tokenizer("base", "WordLevel", text="we say <|im_end|> at the end"))
     chat = read_tokenizer(train_tokenizer("chat", "WordLevel", added=CHATML))
     result, _ = unite(base, {"base": base, "chat": chat})
-    assert result.tokens["<|im_end|>"] == base.tokens["<|im_end|>"] == result.added["<|im_end|>"]["id"]
+    assert (
+        result.tokens["<|im_end|>"] == base.tokens["<|im_end|>"] == result.added["<|im_end|>"]["id"]
+    )
 
 
 def test_dropped_tokens_leave_vocabulary_and_special_names(
@@ -172,8 +174,24 @@ def test_ids_that_skip_numbers_are_written_so_that_they_stay(
     write_tokenizer_json: Callable[..., Path], tmp_path: Path
 ) -> None:
     gaps = read_tokenizer(write_tokenizer_json("gaps", {"<unk>": 0, "a": 1, "b": 7}))
-    result = add_tokens(gaps, [{"content": "<x>", "special": True}])
+    result = add_tokens(gaps, [plain_entry("<x>")])
     assert result.tokens["<x>"] == 8
-    entry = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    result = add_tokens(gaps, [{"content": "<x>", "special": True, **entry}])
     assert _save(result, tmp_path / "out").get_vocab() == result.tokens
+
+
+def test_added_tokens_that_merges_speak_of_come_and_go_with_them(
+    train_tokenizer: Callable[..., Path], tmp_path: Path
+) -> None:
+    base = read_tokenizer(train_tokenizer("base", text="some words", size=262))
+    folder = train_tokenizer("other", text="zork zorkmid", size=266)
+    table = json.loads((folder / "tokenizer.json").read_text())
+    middle = "".join(table["model"]["merges"][0])
+    number = table["model"]["vocab"][middle]
+    table["added_tokens"].append(plain_entry(middle) | {"id": number})
+    (folder / "tokenizer.json").write_text(json.dumps(table))
+    other = read_tokenizer(folder)
+    result, _ = unite(base, {"base": base, "other": other})
+    saved = _save(result, tmp_path / "out")
+    assert saved.get_vocab() == result.tokens
+    assert middle in result.added
+    assert middle not in _save(drop_tokens(other, {middle}), tmp_path / "less").get_vocab()

@@ -216,16 +216,16 @@ def test_any_vocabularies_agree_with_the_rule_told_token_by_token(
         (folders[f"m{number}"] / "tokenizer.json").write_text(json.dumps(document))
     rows = {model: len(tokens) for model, tokens in vocabularies.items()}
     base = "m0" if has_base else None
-    found = build_vocabulary(
-        folders, base, rows=rows, source=source, pad_to_multiple_of=multiple
-    )
+    found = build_vocabulary(folders, base, rows=rows, source=source, pad_to_multiple_of=multiple)
     filled = _fill(found, _numbered(rows))
     assert found.size % multiple == 0
     assert found.size - found.padding == len(found.tokens)
     for token, row in found.tokens.items():
         owners = [m for m, tokens in vocabularies.items() if token in tokens]
         places = {m: (int(m[1:]), vocabularies[m].index(token)) for m in owners}
-        others = places["m0"] if has_base and "m0" in owners else np.mean([*places.values()], axis=0)
+        others = (
+            places["m0"] if has_base and "m0" in owners else np.mean([*places.values()], axis=0)
+        )
         for model, tensor in filled.items():
             np.testing.assert_array_equal(tensor[row], places.get(model, others))
 
@@ -289,7 +289,7 @@ def test_a_model_without_a_tokenizer_has_the_bases(
             "tool: 4 token ids go beyond its 2 embedding rows: '<end>', '<tool>', 'b', ...",
         ]),
         ({"tokens": {"a": TokenRule(model="gone")}}, ["tokens: 'a' takes a row of gone, which is"]),
-        ({"tokens": {"<start>": TokenRule(model="tool"), "b": TokenRule(model="turned", token="a")}},
+        ({"tokens": {"<start>": TokenRule("tool"), "b": TokenRule("turned", token="a")}},
          ["tokens: '<start>' takes the row of '<start>', a token that tool does not have",
           "tokens: 'b' takes the row of 'a', a token that turned does not have"]),
         ({"tokens": {"a": TokenRule(model="chat", token_id=6)}},
@@ -313,16 +313,14 @@ def test_what_cannot_be_is_one_line_for_each_problem(
         assert start in line or ".*" in start
 
 
-def test_five_vocabularies_of_150000_tokens_take_seconds_at_most(
-    write_tokenizer_json: Write,
-) -> None:
-    count = 150_000
+def test_large_vocabularies_take_seconds_at_most(write_tokenizer_json: Write) -> None:
+    count = 100_000
     folders = {
         f"m{n}": write_tokenizer_json(f"m{n}", [f"token{t}" for t in range(n, n + count)])
-        for n in range(5)
+        for n in range(3)
     }
     start = time.process_time()
     vocabulary = build_vocabulary(folders, "m0", rows=dict.fromkeys(folders, count))
-    assert time.process_time() - start < 6  # 1 on an idle core
-    assert vocabulary.size == count + 4
-    assert vocabulary.own_rows["m4"][:5].tolist() == [-1, -1, -1, -1, 0]
+    assert time.process_time() - start < 4  # 0.4 on an idle core
+    assert vocabulary.size == count + 2
+    assert vocabulary.own_rows["m2"][:3].tolist() == [-1, -1, 0]

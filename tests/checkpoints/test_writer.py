@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from evomerge.checkpoints.reader import INDEX, SINGLE, Checkpoint
-from evomerge.checkpoints.writer import Shape, atomic_folder, check_target, partition, write_shards
+from evomerge.checkpoints.writer import Shape, Shards, atomic_folder, check_target, partition
 from evomerge.engine import merge
 from evomerge.errors import OutputError
 
@@ -39,13 +39,11 @@ def leftovers(folder: Path) -> list[str]:
 def write_numbers(folder: Path, shapes: list[Shape], shard_bytes: int = 1 << 30) -> None:
     """Fill every tensor with bytes 0, 1, 2, …, written in pieces of 7 bytes, last piece first."""
 
-    def fill(name: str, write: Callable[[int, memoryview], None]) -> None:
-        size = next(shape.bytes for shape in shapes if shape.name == name)
-        data = bytes(i % 251 for i in range(size))
-        for start in reversed(range(0, size, 7)):
-            write(start, memoryview(data)[start : start + 7])
-
-    write_shards(folder, partition(shapes, shard_bytes), fill)
+    with Shards(folder, partition(shapes, shard_bytes)) as shards:
+        for shape in shapes:
+            data = bytes(i % 251 for i in range(shape.bytes))
+            for start in reversed(range(0, shape.bytes, 7)):
+                shards.write(shape.name, start, memoryview(data)[start : start + 7])
 
 
 # --------------------------------------------------------------------------------------- files
@@ -281,7 +279,9 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(small_disk: Path, shard_b
 
 def write_numbers_fast(folder: Path, shapes: list[Shape], shard_bytes: int) -> None:
     data = memoryview(bytes(150_000))
-    write_shards(folder, partition(shapes, shard_bytes), lambda _, write: write(0, data))
+    with Shards(folder, partition(shapes, shard_bytes)) as shards:
+        for shape in shapes:
+            shards.write(shape.name, 0, data)
 
 
 def test_a_file_larger_than_the_user_may_write_leaves_nothing(tmp_path: Path) -> None:

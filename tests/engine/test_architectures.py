@@ -370,6 +370,19 @@ def test_a_parent_may_spell_its_tensors_otherwise(
         assert_loads(kind, out)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_a_parent_may_be_a_pytorch_file(family: Make, tmp_path: Path, kind: str) -> None:
+    models = [family(kind, member) for member in (1, 2)]
+    regular = tensors_of(merge(weighted(models, 0.3, 0.7), tmp_path / "regular"))
+    folder = respelled(models[1], tmp_path / "pickled", dict)
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors_of(models[1]), folder / "pytorch_model.bin")
+    out = merge(weighted([models[0], folder], 0.3, 0.7), tmp_path / "out")
+    merged = tensors_of(out)
+    assert merged.keys() == regular.keys()
+    assert all(torch.equal(merged[name], regular[name]) for name in regular)
+
+
 @pytest.mark.parametrize("tied_first", [True, False])
 def test_a_tied_parent_lends_its_embedding_to_the_head_of_an_untied_one(
     family: Make, tmp_path: Path, tied_first: bool

@@ -88,7 +88,7 @@ def test_quantized_models_are_refused(tiny_llama: MakeModel, tmp_path: Path) -> 
     good = tiny_llama(0)
     config = {"quantization_config": {"quant_method": "gptq"}}
     stated = altered(good, tmp_path / "stated", config)
-    with pytest.raises(CheckpointError, match="is quantized. Give the unquantized model"):
+    with pytest.raises(CheckpointError, match=r"is quantized\. Give the unquantized model"):
         plan_of(good, stated)
     packed = altered(good, tmp_path / "packed", None, **{UP: torch.zeros(48, 32).to(torch.int8)})
     with pytest.raises(RecipeError, match=f"{UP} in .*packed has dtype I8: quantized weights"):

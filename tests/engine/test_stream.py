@@ -15,6 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from evomerge.checkpoints.chat_template import named_templates
 from evomerge.checkpoints.locate import locate
 from evomerge.engine import merge
 from evomerge.errors import CheckpointError
@@ -213,7 +214,7 @@ def test_the_tokenizer_comes_along_unless_it_is_not_wanted(tmp_path: Path) -> No
         ("{{ messages }}", "{{ messages }}", False),
         ("auto", None, False),
         (None, None, False),
-        ("chatml", None, True),
+        ("chatml", named_templates()["chatml"], False),
     ],
 )
 def test_a_chat_template_is_written_or_told_to_be_none(

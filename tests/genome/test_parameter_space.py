@@ -33,7 +33,7 @@ def layout(layers: int = 4, *, tied: bool = True, stack: str = "model.layers.") 
 def make(
     method: str = "task_arithmetic", where: Layout | None = None, **changes: Any
 ) -> ParameterSpace:
-    models = ["b"] if method == "slerp" else ["a", "b", "base"]
+    models = ["b"] if METHODS.get(method).max_models == 1 else ["a", "b", "base"]
     base = None if METHODS.get(method).base == "none" else "base"
     return ParameterSpace(models, method, where or layout(), **{"base_model": base, **changes})
 
@@ -56,6 +56,7 @@ def value_at(
     return resolve(lookup(recipe, chosen, source, name), tensor, depth)
 
 
+GENERAL = "generalized_task_arithmetic"
 SEARCHABLE = [n for n, spec in METHODS.items() if any(p.search for p in spec.parameters.values())]
 SPACES = st.fixed_dictionaries(
     {
@@ -117,6 +118,12 @@ def test_the_corners_of_the_cube_decode(method: str) -> None:
         ({"method": "ties", "parameters": {"density": 0.5}}, 2 * 2),
         ({"method": "slerp", "layer_granularity": 1}, 1 + 4),
         ({"method": "linear"}, 3 * 2),  # the base counts as a model
+        ({"method": "della"}, 2 * 2 * 3),  # weight, density and epsilon
+        ({"method": GENERAL}, 2 * 2 * 4 + 2 * 2),  # and gamma; sparsifier, consensus of all models
+        ({"method": GENERAL, "parameters": {"sparsifier": "random"}}, 2 * 2 * 4 + 2),
+        ({"method": GENERAL, "ranges": {"normalize": (False, True)}}, 2 * 2 * 4 + 2 * 3),
+        ({"ranges": {"lambda": (0.5, 1.5)}}, 2 * 2 + 2),  # nothing that would be sought by itself
+        ({"method": "dare_ties", "ranges": {"rescale": ("paper", True, False)}}, 2 * 2 * 2 + 2),
         ({"where": layout(0)}, 2 * (1 + 1)),
     ],
 )
@@ -219,8 +226,8 @@ def test_settings_reach_the_recipe() -> None:
 )
 def test_the_engine_can_carry_out_what_is_decoded(method: str, changes: dict[str, Any]) -> None:
     models = Models()
-    base = None if method == "linear" else "zoo:base"
-    names = ["zoo:sort"] if method == "slerp" else ["zoo:sort", "zoo:reverse"]
+    base = None if METHODS.get(method).base == "none" else "zoo:base"
+    names = ["zoo:sort", "zoo:reverse"][: METHODS.get(method).max_models]
     space = ParameterSpace(
         names, method, models.layout("zoo:base"), base_model=base, filters=ATTENTION_MLP, **changes
     )
@@ -231,8 +238,37 @@ def test_the_engine_can_carry_out_what_is_decoded(method: str, changes: dict[str
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ranges": {"density": (0, 1)}}, "genome.ranges.density: task_arithmetic does not search"),
-        ({"method": "ties", "ranges": {"density": (0.0, 1.0)}}, r"density must stay in \(0, 1\]"),
+        (
+            {"ranges": {"density": (0, 1)}},
+            "genome.ranges.density: task_arithmetic has no parameter",
+        ),
+        ({"ranges": {"wieght": (0, 1)}}, r"ranges.wieght: .* \(did you mean 'weight'\?\)"),
+        ({"method": "ties", "ranges": {"density": (0.0, 1.5)}}, r"density must stay in \[0, 1\]"),
+        ({"ranges": {"weight": (0.5,)}}, r"ranges.weight: expected \[low, high\], not 1 numbers"),
+        ({"ranges": {"weight": ("a", "b")}}, "ranges.weight: weight must be a number, not 'a'"),
+        ({"ranges": {"normalize": (True,)}}, "normalize: expected at least two different choices"),
+        ({"ranges": {"normalize": (True, True)}}, "expected at least two different choices"),
+        ({"ranges": {"normalize": (0.2, 0.8)}}, "normalize must be true or false, not 0.2"),
+        (
+            {"method": GENERAL, "ranges": {"sparsifier": ("magnitude", "rnadom")}},
+            "genome.ranges.sparsifier: sparsifier must be 'none' or 'magnitude' or 'random'",
+        ),
+        (
+            {"ranges": {"weight": (0, 1)}, "parameters": {"weight": 0.5}},
+            "genome.ranges.weight: weight has a fixed value, too",
+        ),
+        (
+            {"method": "della", "parameters": {"epsilon": 0.15}},
+            r"genome.parameters.epsilon: epsilon must be in \[0, 0.05\), not 0.15.*narrow its",
+        ),
+        (
+            {
+                "method": "della",
+                "parameters": {"epsilon": 0.15},
+                "ranges": {"density": (0.5, 1.0)},  # 1 itself would do
+            },
+            "genome.parameters.epsilon: epsilon must be in",
+        ),
         ({"ranges": {"weight": (1.0, 0.5)}}, "weight: low must be < high"),
         ({"ranges": {"weight": (0.0, float("inf"))}}, r"weight must stay in \(-inf, inf\)"),
         ({"method": "passthrough"}, "passthrough has nothing to search"),
@@ -271,3 +307,93 @@ def test_all_problems_come_at_once() -> None:
 def test_an_unknown_method_is_met_with_the_closest_one() -> None:
     with pytest.raises(UnknownName, match="did you mean 'ties'"):
         ParameterSpace(["a"], "tise", layout())
+
+
+def test_choices_reach_the_recipe() -> None:
+    ranges = {"sparsifier": ("magnitude", "random"), "normalize": (False, True)}
+    space = make(GENERAL, ranges=ranges, layer_granularity=2, own_embeddings=False)
+    genes = {gene.name: gene for gene in space.space.genes}
+    assert genes["sparsifier/layers 0-1/rest"].choices == ("magnitude", "random")
+    assert genes["consensus/layers 2-3/rest"].choices == ("none", "sum", "count")
+    values = {name: gene.value(0.0) for name, gene in genes.items()}
+    values |= {"sparsifier/layers 2-3/rest": "random", "normalize/layers 0-1/rest": True}
+    recipe = space.decode(space.space.encode(values))
+    found = [
+        [value_at(recipe, layer, "mlp.up_proj.weight", name=name) for layer in range(4)]
+        for name in ("sparsifier", "normalize", "consensus")
+    ]
+    assert found[0] == ["magnitude", "magnitude", "random", "random"]
+    assert found[1] == [True, True, False, False]
+    assert found[2] == ["none"] * 4
+    values |= {name: 0.5 for name in values if name.startswith("weight")}
+    recipe = space.decode(space.space.encode(values))
+    assert parse_recipe(recipe.to_document())[0] == recipe
+
+
+def test_smooth_choices_are_taken_from_the_nearer_group() -> None:
+    space = make(GENERAL, smooth=True, layer_granularity=2, own_embeddings=False)
+    values = {gene.name: gene.value(0.0) for gene in space.space.genes}
+    values["sparsifier/layers 2-3/rest"] = "outliers"
+    recipe = space.decode(space.space.encode(values))
+    found = [value_at(recipe, i, "mlp.up_proj.weight", name="sparsifier") for i in range(4)]
+    assert found == ["none", "none", "outliers", "outliers"]
+
+
+def test_true_and_false_may_be_written_as_numbers() -> None:
+    space = make(ranges={"normalize": (0, 1.0)})
+    flags = [gene.choices for gene in space.space.genes if gene.choices]
+    assert flags == [(False, True)] * 2
+    assert all(isinstance(choice, bool) for pair in flags for choice in pair)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("dare_linear", "paper"), ("dare_ties", "paper"), ("della", "paper"), (GENERAL, "paper"),
+     ("ties", None), ("breadcrumbs", None)],
+)  # fmt: skip
+def test_genomes_rescale_as_the_papers_do(method: str, expected: str | None) -> None:
+    space = make(method)
+    document = space.decode(space.space.middle()).to_document()
+    assert document.get("parameters", {}).get("rescale") == expected
+    mine = make(method, parameters={"rescale": True})
+    assert value_at(mine.decode(mine.space.middle()), 0, "w", name="rescale") is True
+    sought = make(method, ranges={"rescale": (True, False)}, own_embeddings=False)
+    names = {gene.name.partition("/")[0] for gene in sought.space.genes}
+    assert "rescale" in names
+    assert sought.decode(np.zeros(len(sought.space))).parameters == ()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    method=st.sampled_from(["della", "della_linear", GENERAL]),
+    smooth=st.booleans(),
+    fixed=st.sampled_from([{}, {"density": 0.9}, {"sparsifier": "rank"}]),
+    seed=st.integers(0, 999),
+)
+def test_what_does_not_go_together_is_moved_to_what_does(
+    method: str, smooth: bool, fixed: dict[str, Any], seed: int
+) -> None:
+    fixed = {k: v for k, v in fixed.items() if k in METHODS.get(method).parameters}
+    where = {"layer_granularity": 2, "filters": ATTENTION_MLP, "smooth": smooth}
+    space = make(method, parameters=fixed, ranges={"epsilon": (0.0, 0.9)}, **where)
+    recipe = space.decode(np.random.default_rng(seed).random(len(space.space)))
+    again, _ = parse_recipe(recipe.to_document())  # which refuses density ± epsilon beyond (0, 1)
+    assert again.to_document() == recipe.to_document()
+    rank = "sparsifier" not in METHODS.get(method).parameters
+    for layer in range(4):
+        for model in range(2):
+            density, epsilon = (
+                value_at(recipe, layer, "mlp.up_proj.weight", model, name)
+                if name not in fixed
+                else fixed[name]
+                for name in ("density", "epsilon")
+            )
+            if rank or (smooth and density < 1.0):
+                assert density - epsilon > 0.0
+                assert density + epsilon < 1.0 or density == 1.0
+
+
+def test_a_fixed_epsilon_goes_with_a_range_that_leaves_it_room() -> None:
+    space = make("della", parameters={"epsilon": 0.15}, ranges={"density": (0.2, 0.8)})
+    for corner in (1e-6, 1.0):
+        parse_recipe(space.decode(np.full(len(space.space), corner)).to_document())

@@ -23,22 +23,31 @@ LARGE = (409, 351)  # more than a block
 SMALL = (200, 211)
 SEED = 5
 WEIGHTS = (0.7123, 0.4091, -0.2957, 0.5311, 0.2303)
+ROUND = (0.7, 0.4, 0.3, 0.25, 0.1)  # sums that cancel and exact halves, as users write them
 DENSITIES = (0.2, 0.55, 0.8, 0.35, 0.7)
 
 
 # ---- the formulas
 
 
+PARTS = 30_000
+
+
+def whole(weight: Sequence[float]) -> Array:
+    """Count a weight in 30,000ths, so that 0.1 and 1/3 are exact, and so are their sums."""
+    return np.rint(np.array(weight) * PARTS)
+
+
 def linear(models: Sequence[Array], weight: Sequence[float], normalize: bool = True) -> Array:
-    unit = weight[0] if len(set(weight)) == 1 else 1.0  # the mean of equal weights is exact
-    total = sum(w / unit * m for w, m in zip(weight, models, strict=True))
-    return np.asarray(total / (sum(weight) / unit) if normalize else total * unit)
+    wholes = whole(weight)
+    total = sum(w * m for w, m in zip(wholes, models, strict=True))
+    return np.asarray(total / (wholes.sum() if normalize else PARTS))
 
 
 def slerp(base: Array, other: Array, t: float) -> Array:
     cosine = (base * other).sum() / (np.linalg.norm(base) * np.linalg.norm(other))
     if cosine > 0.9995:  # mergekit's bound
-        return np.asarray((1 - t) * base + t * other)
+        return linear([base, other], [1 - t, t])
     angle = np.arccos(cosine)
     parts = np.sin((1 - t) * angle) * base + np.sin(t * angle) * other
     return np.asarray(parts / np.sin(angle))
@@ -48,9 +57,7 @@ def combine(
     deltas: Sequence[Array], weight: Sequence[float], consensus: str, normalize: bool
 ) -> Array:
     """Sum weighted task vectors: all, or those with the sign elected by 'sum' or 'count'."""
-    # equal weights are 1: votes that cancel do so exactly
-    unit = max(weight) if min(weight) >= 0 else 1.0
-    weights = np.array(weight)[:, None, None] / unit
+    weights = whole(weight)[:, None, None]
     weighted = np.stack(deltas) * weights
     taking_part = np.ones_like(weighted)
     if consensus != "none":
@@ -59,7 +66,7 @@ def combine(
         taking_part = (weighted * elected > 0).astype(float)
     divisor = (taking_part * weights).sum(axis=0)
     total = (weighted * taking_part).sum(axis=0)
-    return np.asarray(total / np.where(divisor == 0, 1.0, divisor) if normalize else total * unit)
+    return np.asarray(total / (np.where(divisor == 0, PARTS, divisor) if normalize else PARTS))
 
 
 def keep_largest(delta: Array, density: float, gamma: float = 0.0) -> Array:
@@ -233,7 +240,7 @@ def share_rounded_right(name: str, tensors: list[Tensor], values: dict[str, Any]
 def test_half_precision_is_rounded_once(name: str, dtype: torch.dtype, rms: float) -> None:
     for count in (2, 3, 5) if name not in MOST else (1,):
         tensors = draw(dtype, count, SMALL, rms)
-        for weights in (WEIGHTS[:count], (1 / count,) * count):
+        for weights in (WEIGHTS[:count], ROUND[:count], (1 / count,) * count):
             values = settings(name, weights)
             assert share_rounded_right(name, tensors, values) >= 0.999, (count, weights)
 

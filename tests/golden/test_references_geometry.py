@@ -138,20 +138,37 @@ def test_half_precision_is_rounded_once(
     assert matches(engine(tensors).to(dtype), reference(as_float64(tensors))) >= 0.999
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-@pytest.mark.parametrize("shape", [(1000,), (60, 5, 3)])
-def test_any_shape_follows_the_formula_in_float32(
-    case: Case, shape: tuple[int, ...], draw: Draw
+ROWS = {"nuslerp_flatten": False}
+COLUMNS = {"nuslerp_flatten": False, "nuslerp_row_wise": True}
+PIECEWISE = [("nuslerp", ROWS), ("nuslerp", COLUMNS), ("model_stock", {"filter_wise": True})]
+
+
+def weighted(method: str) -> dict[str, object]:
+    return {"weight": WEIGHTS[:2]} if method == "nuslerp" else {}
+
+
+@pytest.mark.parametrize(("method", "flags"), PIECEWISE)
+def test_a_vector_is_one_row_and_one_column(
+    method: str, flags: dict[str, bool], draw: Draw
 ) -> None:
-    engine, reference = case
-    tensors = draw(torch.float32, 1e-3, shape)
-    if len(shape) == 1:  # a vector is one row, and one column
-        flat = [array[None] for array in as_float64(tensors)]
-        expected = reference(flat)[0] if "columns" not in str(reference) else reference(flat)[0]
-    else:
-        expected = np.empty(0)
-    del expected
-    assert engine(tensors).shape == shape
+    base, *models = draw(torch.float32, 1e-3, (1000,), models=2)
+    whole = merge_tensors(method, models, base, **weighted(method))
+    merged = merge_tensors(method, models, base, **weighted(method), **flags)
+    torch.testing.assert_close(merged, whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "matrix"),
+    [(*case, shape) for case, shape in zip(PIECEWISE, [(300, 3), (60, 15), (300, 3)], strict=True)],
+)
+def test_tensors_of_more_dimensions_fall_into_rows_and_columns(
+    method: str, flags: dict[str, bool], matrix: tuple[int, int], draw: Draw
+) -> None:
+    base, *models = draw(torch.float32, 1e-3, (60, 5, 3), models=2)
+    merged = merge_tensors(method, models, base, **weighted(method), **flags)
+    flat = [model.view(matrix) for model in models]
+    expected = merge_tensors(method, flat, base.view(matrix), **weighted(method), **flags)
+    torch.testing.assert_close(merged.view(matrix), expected)
 
 
 @pytest.mark.parametrize("rms", [1e-5, 1e-7])
@@ -169,7 +186,7 @@ def test_karcher_finds_the_mean_of_unrelated_directions(draw: Draw) -> None:
     tensors = draw(torch.float32, 0.05, (300, 7))[1:]
     merged = merge_tensors("karcher", tensors, max_iter=100, tol=1e-7)
     expected = karcher(as_float64(tensors))
-    np.testing.assert_allclose(merged.numpy(), expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(merged.numpy(), expected, rtol=1e-5, atol=5e-8)
 
 
 def test_karcher_of_opposite_directions_keeps_the_first(draw: Draw) -> None:

@@ -8,7 +8,15 @@ from typing import Annotated, Any, Literal
 import pytest
 import torch
 
-from evomerge.methods import METHODS, Formula, MethodSpec, Operands, PerModel, merge_method
+from evomerge.methods import (
+    METHODS,
+    Formula,
+    MethodSpec,
+    Operands,
+    PerModel,
+    merge_method,
+    merge_tensors,
+)
 from evomerge.methods.spec import MISSING, Density, InGenomes, Limit, Range, Search, Weight
 from evomerge.registry import Registry
 from evomerge.tensor_ops.blocks import gather
@@ -227,3 +235,28 @@ def test_a_name_is_taken_once() -> None:
     registry.register("foreign", foreign)
     with pytest.raises(ValueError, match="merge method 'foreign' is registered twice"):
         registry.register("foreign", foreign)
+
+
+@merge_method(
+    "by_rows_or_not",
+    base="optional",
+    granularity=lambda values: "rows" if values["flag"] else "elements",
+)
+def by_rows_or_not(operands: Operands, *, flag: bool = False) -> Formula:  # noqa: ARG001 - read by its granularity
+    """Tell how the operands are walked, and whether there is a base."""
+    mark = 2.0 * (operands.granularity == "rows") + (operands.base is not None)
+    return lambda block: block.spare.fill_(mark)
+
+
+@pytest.mark.parametrize(("flag", "granularity"), [(True, "rows"), (False, "elements")])
+def test_granularity_may_depend_on_the_values(flag: bool, granularity: str) -> None:
+    assert by_rows_or_not.granularity_for({"flag": flag}) == granularity
+    assert foreign.granularity_for({}) == "elements"
+    walked = merge_tensors(by_rows_or_not, [torch.ones(3, 2)], flag=flag)
+    assert walked.unique().tolist() == [2.0 * flag]
+
+
+def test_an_optional_base_may_be_there_or_not() -> None:
+    tensor = torch.ones(3, 2)
+    assert merge_tensors(by_rows_or_not, [tensor]).unique().tolist() == [0.0]
+    assert merge_tensors(by_rows_or_not, [tensor], tensor).unique().tolist() == [1.0]

@@ -28,7 +28,7 @@ def linear(weights: tuple[Any, ...], **parameters: Any) -> dict[str, Any]:
         (([0, 1], [0, 2]), " at depth 0"),
         (([1, 0, 1], [1, 0, 1]), " at depth 0.5"),
         (([1, -2], 0), " at depth 0.333"),
-        (([1, -1], [1, 0.5, -2]), " at depth 0.625"),
+        (([1, -1], [1, 0.5, -2]), " at depth 0.571"),
         (([{"filter": "mlp", "value": -1}, {"value": 1}], 1), " for 'mlp'"),
         (([{"filter": "mlp", "value": [1, -1]}, {"value": 1}], 1), " for 'mlp' at depth 1"),
     ],

@@ -158,8 +158,8 @@ def test_what_is_not_used_is_told() -> None:
         (
             [linear("x", name="step1"), linear("stpe1", "./step2")],
             [
-                "document 2: models[0].model: no document is named 'stpe1' (did you mean "
-                "'step1'?); a folder is './stpe1'"
+                "document 2: models[0].model: no document is named 'stpe1'; did you mean 'step1'? "
+                "A folder is './stpe1'"
             ],
         ),
         (
@@ -225,8 +225,8 @@ def test_recipes_stand_at_most_thirty_two_deep() -> None:
     assert len(result(nested(32)).recipes) == 31
     (found,) = problems(nested(33))
     assert found.endswith("model: recipes may stand at most 32 deep in each other")
-    assert problems(nested(300))
-    assert problems(nested(3000)) == ["nested too deeply"]
+    for depth in (300, 3000):
+        assert any("recipes may stand at most 32 deep" in line for line in problems(nested(depth)))
 
 
 def chain(length: int, uses: int) -> list[Any]:
@@ -243,11 +243,12 @@ def test_a_chain_of_documents_is_no_deeper() -> None:
 
 def test_a_chain_that_doubles_at_every_link_does_not_go_off() -> None:
     found = problems(*chain(30, 2))
-    assert found == ["document 10: models[1].model: a recipe may unfold to at most 1000 others"]
+    assert found[0] == "document 10: models[1].model: a recipe may unfold to at most 1000 others"
+    assert all(line.endswith("may unfold to at most 1000 others") for line in found)
 
 
 def test_a_name_that_a_lone_recipe_has_is_kept(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        recipe = result(linear("a", name="mine"))
+        recipe = result(linear("a", "mime", name="mine"))
     assert recipe.name == "mine"
     assert recipe.to_document()["name"] == "mine"

@@ -56,6 +56,11 @@ CHANGES: list[dict[str, object]] = [
     {"out_dtype": "float32"},
     {"tokenizer_source": "b"},
     {"chat_template": "auto"},
+    {"tokenizer_source": None, "tokenizer": {"source": "a", "pad_to_multiple_of": 8}},
+    {"tokenizer_source": None, "tokenizer": {"source": "a", "tokens": {"x": {"source": "b"}}}},
+    {"models": None, "modules": {"text": {"models": document()["models"]}}},
+    {"models": None, "modules": {"image": {"models": document()["models"]}}},
+    {"base_model": document()},
     {"parameters": {"normalize": True}},
     {"parameters": {"lambda": 1.0}},
     {"models": [{"model": m, "parameters": {"weight": 0.5}} for m in "ab"]},
@@ -85,3 +90,39 @@ def test_two_weights_have_one_fingerprint_only_when_equal(x: float, y: float) ->
         return fingerprint(document(models=models, parameters={"lambda": weight}))
 
     assert (of(x) == of(y)) == (repr(x) == repr(y))
+
+
+def soup(*names: str, **changes: object) -> dict[str, object]:
+    models = [{"model": name, "parameters": {"weight": 1}} for name in names]
+    return {"merge_method": "linear", "models": models, **changes}
+
+
+def of_two(first: object, name: str | None = None, **changes: object) -> str:
+    inner = {"merge_method": "passthrough", "models": [{"model": first}], "name": name}
+    recipe, _ = parse_recipe([inner, soup(str(name), "b", **changes)])
+    return fingerprint_recipe(recipe, CONTENTS)
+
+
+def test_every_fingerprint_of_a_change_is_another() -> None:
+    found = [fingerprint(document(**change)) for change in CHANGES]
+    assert len(set(found)) == len(found)
+
+
+def test_a_recipe_inside_counts_by_what_it_says_and_not_by_its_name() -> None:
+    assert of_two("a", "x") == of_two("a", "y")
+    assert of_two("a", "x") != of_two("base", "x")
+    assert of_two("a", "x", tokenizer_source="x") == of_two("a", "y", tokenizer_source="y")
+    assert of_two("a", "x", tokenizer_source="x") != of_two("a", "x", tokenizer_source="b")
+    assert of_two("a", "x", tokenizer_source="x") != of_two("base", "x", tokenizer_source="x")
+
+
+def test_a_recipe_inside_is_not_taken_for_its_models() -> None:
+    flat, nested = soup("a", "b"), {**soup("a"), "models": [{"model": soup("a", "b")}]}
+    nested["parameters"] = {"weight": 1}
+    assert fingerprint(flat) != fingerprint(nested)
+
+
+def test_a_deep_recipe_is_hashed_once_a_level() -> None:
+    levels = [soup("a", name="0"), *(soup(str(n), "b", name=str(n + 1)) for n in range(31))]
+    recipe, _ = parse_recipe(levels)
+    assert len(fingerprint_recipe(recipe, CONTENTS)) == 32

@@ -94,6 +94,8 @@ out_dtype: bloat16
             "tokenizer.pad_to_multiple_of: input should be greater than or equal to 1",
         ),
         ({"modules": {}}, "modules: dictionary should have at least 1 item"),
+        ({"models": [{"model": ""}]}, "models[0].model: string should have at least 1 character"),
+        ({"base_model": ""}, "base_model: string should have at least 1 character"),
         ({"name": ""}, "name: string should have at least 1 character"),
         ({"merge_method": "TIES"}, "merge_method: unknown merge method 'TIES' (did you mean 'ties"),
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'float16', 'bfloat16', 'float64', "),

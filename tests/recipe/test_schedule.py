@@ -157,3 +157,10 @@ def test_a_schedule_reads_back_from_its_document(rules: tuple[Rule, ...]) -> Non
 def test_what_is_not_a_schedule_is_refused(raw: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_schedule(raw)
+
+
+def test_numbers_that_old_yaml_takes_for_text_are_numbers() -> None:
+    assert read_schedule("5e-1") == read_schedule(0.5)
+    assert read_schedule(["1e-1", 0.9]).at("mlp", 0.5) == pytest.approx(0.5)
+    assert read_schedule("paper").values() == ["paper"]
+    assert read_schedule("nan").values() == ["nan"]

@@ -143,3 +143,9 @@ PLAIN = st.recursive(
 def test_what_is_written_reads_back(document: Any) -> None:
     written = write_yaml(document)
     assert read_yaml(written, "f.yml") == document
+
+
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029", "\n", "\r", "\ufeff", "\x00", "\t"])
+def test_odd_characters_read_back_as_keys_and_as_values(mark: str) -> None:
+    document = {f"{mark}T": f"a{mark}b", "list": [mark, f"{mark}{mark} "]}
+    assert read_yaml(write_yaml(document), "f.yml") == document

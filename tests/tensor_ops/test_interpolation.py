@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from evomerge.tensor_ops.blocks import gather
 from evomerge.tensor_ops.interpolation import (
+    LARGEST_WHOLE,
     Blend,
+    as_fractions,
     divide_,
     nonzero_sum,
     slerp_factors,
@@ -110,3 +112,50 @@ def test_a_blend_is_the_sum_it_stands_for(data: st.DataObject) -> None:
     delta = math.fsum(f * (m - base) for f, m in zip(factors, models, strict=True)) / divisor
     found = Blend(tuple(factors), deltas=True, divisor=divisor, scale=scale)(block)
     torch.testing.assert_close(found, torch.full((3,), base + scale * delta), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("weights", "wholes"),
+    [
+        ((0.5, 0.3, 0.2), (5, 3, 2)),
+        ((0.1 + 0.2, 0.1), (3, 1)),
+        ((1 / 3, 1 / 3), (1, 1)),
+        ((-0.7, 0.4), (-7, 4)),
+        ((0.123457, 0.123457, 0.0), (1, 1, 0)),  # no fraction, but a factor in common
+        ((2.0,), (1,)),
+        ((0.0, 0.0), (0, 0)),
+    ],
+)
+def test_weights_are_whole_numbers_over_one_divisor(
+    weights: tuple[float, ...], wholes: tuple[int, ...]
+) -> None:
+    found, divisor = as_fractions(weights)
+    assert max(map(abs, found)) <= 1.0
+    assert [f / divisor for f in found] == pytest.approx(weights, rel=1e-14)
+    first = next((k for k, whole in enumerate(wholes) if whole), 0)
+    assert [f * wholes[first] for f in found] == [w * found[first] for w in wholes]
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
+def test_weights_keep_their_value_and_have_few_bits_or_are_left_alone(weights: list[float]) -> None:
+    found, divisor = as_fractions(weights)
+    assert [f / divisor for f in found] == pytest.approx(weights, rel=4e-15)
+    if (found, divisor) != (tuple(weights), 1.0):
+        scale = 2 * LARGEST_WHOLE
+        assert all((f * scale).is_integer() and abs(f) <= 1.0 for f in found)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_factors_that_are_no_numbers_are_left_alone(odd: float) -> None:
+    assert str(as_fractions((odd, 1.0))) == str(((odd, 1.0), 1.0))
+
+
+def test_halves_between_two_numbers_go_to_the_even_one() -> None:
+    one, next_ = torch.tensor([1.0]), torch.tensor([1.0 + 2**-7])  # neighbours in bfloat16
+    for weights, expected in (((0.3, 0.3), 1.0), ((0.7, 0.7), 1.0)):
+        factors, _ = as_fractions(weights)
+        (block,) = gather([one, next_]).walk()
+        found = Blend(factors, divisor=sum(factors))(block)
+        assert found.item() == 1.0 + 2**-8
+        assert found.to(torch.bfloat16).item() == expected

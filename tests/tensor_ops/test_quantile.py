@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evomerge.tensor_ops.quantile import ALL, MagnitudeCut, find_magnitude_cuts
+from evomerge.tensor_ops.quantile import ALL, MagnitudeCut, find_largest, find_magnitude_cuts
 
 FEW_VALUES = st.sampled_from(
     [0.0, -0.0, 1.0, -1.0, 1.0000001, 0.5, -0.5, 2.0**-149, -(2.0**127), 2.0]
@@ -96,3 +96,13 @@ def test_several_cuts_are_those_found_one_by_one(raw: list[float], shares: list[
     keeps = [max(1, int(share * len(raw))) for share in shares]
     together = find_magnitude_cuts(values.split(7), keeps)
     assert together == [find_magnitude_cuts(values.split(7), [keep])[0] for keep in keeps]
+
+
+@settings(deadline=None, max_examples=80)
+@given(raw=TENSORS, shares=st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_magnitudes_of_any_rank_are_those_of_a_sort(raw: list[float], shares: list[float]) -> None:
+    values = np.array(raw, dtype=np.float32)
+    ranks = [1 + int(share * (len(raw) - 1)) for share in shares]
+    descending = np.sort(np.abs(values))[::-1]
+    found = find_largest(torch.from_numpy(values).split(7), ranks)
+    assert found == [float(descending[rank - 1]) for rank in ranks]

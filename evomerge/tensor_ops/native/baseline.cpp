@@ -3,6 +3,8 @@
 #define EVOMERGE_PATH baseline
 #include "exports.hpp"
 
+EVOMERGE_API int32_t interface_version() { return evomerge::kVersion; }
+
 EVOMERGE_API int32_t runs_baseline() { return 1; }
 
 EVOMERGE_API int32_t runs_avx2() {

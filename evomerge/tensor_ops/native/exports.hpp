@@ -1,6 +1,7 @@
 // The functions Python calls, named after the path they are compiled for.
 #pragma once
 
+#include "magnitudes.hpp"
 #include "reduce.hpp"
 
 #if defined(_WIN32)
@@ -39,9 +40,14 @@ EVOMERGE_API void EVOMERGE(count_upper)(const Values* model, const Values* base,
   path::count_upper(*model, *base, length, counts);
 }
 
-EVOMERGE_API void EVOMERGE(count_lower)(const Values* model, const Values* base, int64_t length,
-                                        uint32_t bin, uint32_t* counts) {
-  path::count_lower(*model, *base, length, bin, counts);
+EVOMERGE_API int64_t EVOMERGE(count_between)(const Values* model, const Values* base, int64_t length,
+                                             uint32_t first, uint32_t width, uint32_t* counts) {
+  return path::count_between(*model, *base, length, first, width, counts);
+}
+
+EVOMERGE_API void EVOMERGE(write_magnitudes)(const Values* model, const Values* base, int64_t length,
+                                             uint32_t* bits) {
+  path::write_magnitudes(*model, *base, length, bits);
 }
 
 EVOMERGE_API int64_t EVOMERGE(find_equal)(const Values* model, const Values* base, int64_t length,

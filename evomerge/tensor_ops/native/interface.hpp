@@ -1,9 +1,13 @@
-// What Python hands over: the C side of the structures in kernels.py.
+// What Python hands over: the C side of the structures in native_library.py.
 #pragma once
 
 #include <cstdint>
 
 namespace evomerge {
+
+// Counts up with every change of what is declared here or in exports.hpp; a library whose
+// version is not VERSION in native_library.py is not used.
+constexpr int32_t kVersion = 1;
 
 enum Dtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 

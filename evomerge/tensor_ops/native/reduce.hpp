@@ -1,4 +1,4 @@
-// Sums in one fixed order, and histograms of magnitudes.
+// Sums in one fixed order.
 #pragma once
 
 #include <memory>
@@ -70,85 +70,6 @@ inline void add_norms(const Thinning& thinning, const Values& model, const Value
     thin_row(thinning, model, base, offset, start + offset, left, row);
     sums[1] += sum_magnitudes(row);
   }
-}
-
-// -------------------------------------------------------------------------------- magnitudes
-
-// Upper 16 bits of a magnitude decide its bin; four histograms, so that an increment need not
-// wait for the one before it.
-constexpr int64_t kBins = 1 << 16;
-constexpr int64_t kHistograms = 4;
-
-// Bits of the magnitudes of a tile of (model - base).
-inline void read_magnitudes(const Values& model, const Values& base, int64_t offset, int64_t length,
-                            uint32_t* __restrict bits) {
-  with_type(model, offset, [=](const auto* __restrict values) {
-    with_type(base, offset, [=](const auto* __restrict origin) {
-      for (int64_t i = 0; i < length; ++i)
-        bits[i] = to_bits(widen(values[i]) - widen(origin[i])) & 0x7fffffffu;
-    });
-  });
-}
-
-template <class Action>
-inline void each_tile(const Values& model, const Values& base, int64_t length, Action action) {
-  alignas(64) uint32_t bits[kTile];
-  for (int64_t offset = 0; offset < length; offset += kTile) {
-    const int64_t here = shorter(kTile, length - offset);
-    read_magnitudes(model, base, offset, here, bits);
-    if (!action(offset, here, bits)) return;
-  }
-}
-
-inline void count_upper(const Values& model, const Values& base, int64_t length, uint32_t* counts) {
-  each_tile(model, base, length, [=](int64_t, int64_t here, const uint32_t* bits) {
-    int64_t i = 0;
-    for (; i + kHistograms <= here; i += kHistograms)
-      for (int64_t k = 0; k < kHistograms; ++k) ++counts[k * kBins + (bits[i + k] >> 15)];
-    for (; i < here; ++i) ++counts[bits[i] >> 15];
-    return true;
-  });
-}
-
-// Whether a tile holds any element whose bits, shifted, equal `key`: rarely, so look first.
-inline bool holds(const uint32_t* __restrict bits, int64_t length, int shift, uint32_t key) {
-  uint32_t found = 0;
-  for (int64_t i = 0; i < length; ++i) found |= (bits[i] >> shift) == key ? 1u : 0u;
-  return found != 0;
-}
-
-constexpr int64_t kGlance = 64;
-
-template <class Action>
-inline void each_match(const uint32_t* bits, int64_t length, int shift, uint32_t key, Action action) {
-  for (int64_t from = 0; from < length; from += kGlance) {
-    const int64_t here = shorter(kGlance, length - from);
-    if (!holds(bits + from, here, shift, key)) continue;
-    for (int64_t i = from; i < from + here; ++i)
-      if ((bits[i] >> shift) == key) action(i);
-  }
-}
-
-inline void count_lower(const Values& model, const Values& base, int64_t length, uint32_t bin,
-                        uint32_t* counts) {
-  each_tile(model, base, length, [=](int64_t, int64_t here, const uint32_t* bits) {
-    each_match(bits, here, 15, bin, [=](int64_t i) { ++counts[bits[i] & 0x7fffu]; });
-    return true;
-  });
-}
-
-// Index of the element that is the left-th of those with these bits, or -1; lessens `left` by
-// those that were met.
-inline int64_t find_equal(const Values& model, const Values& base, int64_t length, uint32_t key,
-                          int64_t* left) {
-  int64_t found = -1;
-  each_tile(model, base, length, [&](int64_t offset, int64_t here, const uint32_t* bits) {
-    each_match(bits, here, 0, key, [&](int64_t i) {
-      if (--*left == 0) found = offset + i;
-    });
-    return found < 0;
-  });
-  return found;
 }
 
 }  // namespace evomerge::EVOMERGE_PATH

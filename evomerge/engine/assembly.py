@@ -1,0 +1,195 @@
+"""The tensors of a result: which tensors of which ingredients make up each of them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evomerge.checkpoints.architecture import Layout, is_head, is_optional, is_tied
+from evomerge.engine.findings import Findings
+from evomerge.engine.ingredients import Ingredient
+from evomerge.engine.parameters import settle
+from evomerge.engine.plan import COPIED, FLOATING, Input, TensorPlan, promote
+from evomerge.engine.vocabulary import Vocabularies
+from evomerge.methods import METHODS, MethodSpec
+from evomerge.recipe.check import inputs_of
+from evomerge.recipe.model import Module, Recipe, Slice, Source
+
+Model = str | Recipe
+Wanted = list[tuple[Model, str]]
+"""What is looked for: the tensor of that name, of that ingredient."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Plans tensor after tensor.
+
+    Attributes:
+        recipe: what is planned.
+        spec: its method.
+        ingredients: what it merges.
+        reference: whose names the result has.
+        vocabularies: what becomes of tensors with a row per token.
+        findings: told of every problem.
+        seed: of random masks.
+    """
+
+    recipe: Recipe
+    spec: MethodSpec
+    ingredients: Mapping[Model, Ingredient]
+    reference: Model
+    vocabularies: Vocabularies
+    findings: Findings
+    seed: int
+
+    def module(self, layout: Layout, section: Module | None) -> Iterator[TensorPlan]:
+        """Yield the tensors of one module; without a section, those of the reference."""
+        if section is None:
+            yield from self._taken(layout)
+            return
+        slices = section.slices
+        lengths = [self._length(part, layout) for part in slices]
+        for name in layout.before:
+            yield from self._whole(section, slices[0], name, 0.0)
+        offset, deepest = 0, max(1, sum(lengths) - 1)
+        for part, length in zip(slices, lengths, strict=True):
+            for step in range(length):
+                t = step / (length - 1) if length > 1 else 1.0
+                depths = (t, (offset + step) / deepest)
+                yield from self._layer(section, part, layout, (offset + step, step), depths)
+            offset += length
+        for name in (*layout.after, *self._untied_heads(layout)):
+            yield from self._whole(section, slices[-1], name, 1.0)
+
+    def _length(self, part: Slice, layout: Layout) -> int:
+        source = part.sources[0]
+        first, last = source.layers or (0, self._count_layers(source.model, layout))
+        return last - first
+
+    def _count_layers(self, model: Model, layout: Layout) -> int:
+        found = self.ingredients[model].layout(layout.module)
+        return found.layers if found else 0
+
+    def _taken(self, layout: Layout) -> Iterator[TensorPlan]:
+        """Plan a module that the recipe does not speak of: it is the reference's."""
+        home = self.ingredients[self.reference]
+        layers = (layout.name(i, p) for i in range(layout.layers) for p in layout.parts)
+        for name in (*layout.before, *layers, *layout.after):
+            if name in home.tensors:
+                yield self._copy(name, home.tensors[name])
+
+    def _untied_heads(self, layout: Layout) -> list[str]:
+        """Return heads that the reference ties to its embedding and another model does not."""
+        home = self.ingredients[self.reference]
+        if layout is not home.modules[0] or not is_tied(home.config):
+            return []
+        if any(is_head(name) for name in home.tensors):
+            return []
+        untied = [i for i in self.ingredients.values() if not is_tied(i.config)]
+        return sorted({name for i in untied for name in i.tensors if is_head(name)})
+
+    def _whole(self, section: Module, part: Slice, name: str, depth: float) -> Iterator[TensorPlan]:
+        """Plan a tensor outside the layers: it has the same name in every model.
+
+        Gradients give it their first value, head and final norm included, as mergekit does.
+        """
+        sources, base = inputs_of(self.recipe, part, self.spec)
+        wanted = [(source.model, name) for source in sources]
+        origin = (base, name) if base else None
+        yield from self._tensor((section, part, sources), name, wanted, origin, (0.0, depth))
+
+    def _layer(
+        self,
+        section: Module,
+        part: Slice,
+        layout: Layout,
+        place: tuple[int, int],
+        depths: tuple[float, float],
+    ) -> Iterator[TensorPlan]:
+        index, step = place
+        sources, base = inputs_of(self.recipe, part, self.spec)
+        leader = (sources or list(part.sources))[0]
+        lead = next((s for s in part.sources if s.model == base), leader)  # the base's own range
+        at = (lead.layers or (0, 0))[0] + step
+        home = self.ingredients[base or leader.model]
+        for piece in layout.parts:
+            if home.find(layout.name(at, piece)) is None:
+                continue  # layers need not be alike: some have parts that others lack
+            wanted = [
+                (s.model, layout.name((s.layers or (0, 0))[0] + step, piece)) for s in sources
+            ]
+            origin = (base, layout.name(at, piece)) if base else None
+            name = layout.name(index, piece)
+            yield from self._tensor((section, part, sources), name, wanted, origin, depths)
+
+    def _tensor(
+        self,
+        scope: tuple[Module, Slice, list[Source]],
+        name: str,
+        wanted: Wanted,
+        base: tuple[Model, str] | None,
+        depths: tuple[float, float],
+    ) -> Iterator[TensorPlan]:
+        wanted = [*([base] if base else []), *wanted]
+        found = [self.ingredients[model].find(tensor) for model, tensor in wanted]
+        present = [tensor for tensor in found if tensor is not None]
+        if len(present) < len(found) or not found:
+            yield from self._lacking(name, wanted, found)
+            return
+        owners = [model for model, _ in wanted]
+        moved = self.vocabularies.move(name, owners, present)
+        if not self._fits(name, owners, moved):
+            return
+        start, inputs = (moved[0], moved[1:]) if base else (None, moved)
+        dtype, copied = self._dtype(name, owners, moved)
+        values = {} if copied else settle(self.recipe, self.spec, scope, name, inputs, depths[0])
+        plan = TensorPlan(
+            name, dtype, self.spec, tuple(inputs or moved), start, values, self.seed, depths[1],
+            copied,
+        )  # fmt: skip
+        as_it_is = values.get("scale", 0) == (None,) and moved[0].dtype == dtype
+        yield replace(plan, copied=True) if as_it_is else plan
+
+    def _lacking(
+        self, name: str, wanted: Wanted, found: list[Input | None]
+    ) -> Iterator[TensorPlan]:
+        """Where a model lacks a tensor: one that it may lack is copied from those that have it."""
+        present = next((tensor for tensor in found if tensor is not None), None)
+        if present and is_optional(name, self.ingredients[self.reference].config):
+            yield self._copy(name, present)
+            return
+        for (model, tensor), one in zip(wanted, found, strict=False):
+            if one is None:
+                self.findings.wrong("", f"{self._label(model)} lacks tensor {tensor}")
+
+    def _copy(self, name: str, tensor: Input) -> TensorPlan:
+        dtype, _ = self._dtype(name, [self.reference], [tensor])
+        spec = METHODS.get("passthrough")
+        values: Mapping[str, Any] = {"scale": (None,)}
+        copied = dtype == tensor.dtype
+        return TensorPlan(name, dtype, spec, (tensor,), None, values, self.seed, 0.0, copied)
+
+    def _fits(self, name: str, owners: list[Model], tensors: list[Input]) -> bool:
+        shapes: dict[tuple[int, ...], str] = {}
+        for owner, tensor in zip(owners, tensors, strict=True):
+            shapes.setdefault(tensor.shape, self._label(owner))
+        if len(shapes) > 1:
+            told = " but ".join(f"{list(shape)} in {label}" for shape, label in shapes.items())
+            hint = self.vocabularies.hint(name, list(shapes))
+            self.findings.wrong("", f"{name} is {told}{hint}")
+        return len(shapes) == 1
+
+    def _dtype(self, name: str, owners: list[Model], tensors: list[Input]) -> tuple[str, bool]:
+        codes = {tensor.dtype for tensor in tensors}
+        if codes <= set(FLOATING):
+            return promote(codes, self.recipe.out_dtype or self.recipe.dtype), False
+        for owner, tensor in zip(owners, tensors, strict=False):
+            if tensor.dtype not in (*FLOATING, *COPIED):
+                self.findings.wrong(
+                    "",
+                    f"{name} in {self._label(owner)} has dtype {tensor.dtype}: "
+                    "quantized weights cannot be merged",
+                )
+        return tensors[0].dtype, True
+
+    def _label(self, model: Model) -> str:
+        return self.ingredients[model].label

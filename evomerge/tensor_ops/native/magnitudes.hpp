@@ -1,0 +1,112 @@
+// Histograms of the magnitudes of a task vector (model - base), which is never written down.
+#pragma once
+
+#include "tiles.hpp"
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
+namespace evomerge::EVOMERGE_PATH {
+
+inline int64_t lowest_bit(uint64_t word) {
+#if defined(_MSC_VER)
+  unsigned long place;
+  _BitScanForward64(&place, word);
+  return int64_t(place);
+#else
+  return __builtin_ctzll(word);
+#endif
+}
+
+// The bits of float32 magnitudes, read as integers, are ordered as the magnitudes are.
+inline void write_magnitudes(const Values& model, const Values& base, int64_t offset, int64_t length,
+                             uint32_t* bits) {
+  with_type(model, offset, [=](const auto* values) {
+    with_type(base, offset, [=](const auto* origin) {
+      EVOMERGE_APART
+      for (int64_t i = 0; i < length; ++i)
+        bits[i] = magnitude_bits(widen(values[i]) - widen(origin[i]));
+    });
+  });
+}
+
+inline void write_magnitudes(const Values& model, const Values& base, int64_t length, uint32_t* bits) {
+  write_magnitudes(model, base, 0, length, bits);
+}
+
+// Call action(offset, length, bits) with one tile after another until it answers false.
+template <class Action>
+inline void each_tile(const Values& model, const Values& base, int64_t length, Action action) {
+  alignas(64) uint32_t bits[kTile];
+  for (int64_t offset = 0; offset < length; offset += kTile) {
+    const int64_t here = shorter(kTile, length - offset);
+    write_magnitudes(model, base, offset, here, bits);
+    if (!action(offset, here, bits)) return;
+  }
+}
+
+// Upper 16 bits of a magnitude decide its bin; four histograms, so that an increment need not
+// wait for the one before it.
+constexpr int64_t kBins = 1 << 16;
+constexpr int64_t kHistograms = 4;
+
+inline void count_upper(const Values& model, const Values& base, int64_t length, uint32_t* counts) {
+  each_tile(model, base, length, [=](int64_t, int64_t here, const uint32_t* bits) {
+    int64_t i = 0;
+    for (; i + kHistograms <= here; i += kHistograms)
+      for (int64_t k = 0; k < kHistograms; ++k) ++counts[k * kBins + (bits[i + k] >> 15)];
+    for (; i < here; ++i) ++counts[bits[i] >> 15];
+    return true;
+  });
+}
+
+// Call action(i) for the few elements that a test, which is vector code, says yes to.
+template <class Test, class Action>
+inline void each_where(int64_t length, Test test, Action action) {
+  constexpr int64_t kGlance = 64, kWord = 8;
+  alignas(64) uint8_t found[kGlance];
+  for (int64_t from = 0; from < length; from += kGlance) {
+    const int64_t here = shorter(kGlance, length - from);
+    if (here < kGlance) std::memset(found, 0, sizeof found);
+    for (int64_t i = 0; i < here; ++i) found[i] = test(from + i) ? 1 : 0;
+    for (int64_t k = 0; k < kGlance; k += kWord) {
+      uint64_t word;
+      std::memcpy(&word, found + k, sizeof word);
+      for (; word; word &= word - 1) action(from + k + lowest_bit(word) / 8);
+    }
+  }
+}
+
+// Count in `counts` the magnitudes whose bits are first + 0, first + 1, ... below first + width;
+// returns how many lie above all of these.
+inline int64_t count_between(const Values& model, const Values& base, int64_t length, uint32_t first,
+                             uint32_t width, uint32_t* counts) {
+  int64_t above = 0;
+  each_tile(model, base, length, [=, &above](int64_t, int64_t here, const uint32_t* bits) {
+    uint32_t larger = 0;
+    for (int64_t i = 0; i < here; ++i) larger += bits[i] >= first + width ? 1u : 0u;
+    above += larger;
+    each_where(here, [=](int64_t i) { return bits[i] - first < width; },
+               [=](int64_t i) { ++counts[bits[i] - first]; });
+    return true;
+  });
+  return above;
+}
+
+// Index of the element that is the left-th of those with these bits, or -1; lessens `left` by
+// those that were met.
+inline int64_t find_equal(const Values& model, const Values& base, int64_t length, uint32_t wanted,
+                          int64_t* left) {
+  int64_t place = -1;
+  each_tile(model, base, length, [&](int64_t offset, int64_t here, const uint32_t* bits) {
+    each_where(here, [=](int64_t i) { return bits[i] == wanted; },
+               [&](int64_t i) {
+                 if (--*left == 0) place = offset + i;
+               });
+    return place < 0;
+  });
+  return place;
+}
+
+}  // namespace evomerge::EVOMERGE_PATH
