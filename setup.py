@@ -10,17 +10,9 @@ from setuptools.command.build_ext import build_ext
 
 FOLDER = "evomerge/tensor_ops/native"
 PATHS = ("baseline", "avx2", "avx512")
-HEADERS = [
-    "blend",
-    "elect",
-    "exports",
-    "interface",
-    "magnitudes",
-    "numbers",
-    "philox",
-    "reduce",
-    "tiles",
-]
+HEADERS = (
+    "blend", "elect", "exports", "interface", "magnitudes", "numbers", "philox", "reduce", "tiles",
+)  # fmt: skip
 UNIX = [
     "-std=c++17",
     "-O3",

@@ -190,7 +190,9 @@ class _Extractor:
     def _misfit(self, stem: str, way: str) -> str:
         weight = self.modules[stem]["weight"]
         other = self.base.entries.get(weight.name)
-        if odd := next((e for e in (weight, other) if e and e.dtype not in DTYPES), None):
+        used = list(self.modules[stem].values())
+        used += [e for entry in used if (e := self.base.entries.get(entry.name))]
+        if odd := next((entry for entry in used if entry.dtype not in DTYPES), None):
             return f"{odd.name} has dtype {odd.dtype}"
         if other is None and way == "lora":
             return f"the base lacks {weight.name}"

@@ -32,7 +32,7 @@ def _idle(*names: str) -> bool | None:
     return flag
 
 
-def command(  # noqa: PLR0913 - mergekit-yaml's flags, so that its command lines go on working
+def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its command lines go on working
     recipe: str = typer.Argument(help="A recipe file, or the name of a shipped one."),
     out: Path = typer.Argument(help="The folder to make."),
     seed: int = typer.Option(0, "--seed", "--random-seed", min=0, help="Seed of random masks."),

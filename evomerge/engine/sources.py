@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evomerge.adapters.patch import TILE
 from evomerge.checkpoints.reader import ITEM_BYTES, Checkpoint, Entry
 from evomerge.engine.plan import Adapted, Moved
 from evomerge.tensor_ops.blocks import Blocks, Scratch
@@ -78,7 +79,9 @@ class AdaptedBlocks:
             if self._whole is None:
                 self._whole = self._adapt(0, self.numel // self._width).clone()
             return self._whole[start : start + length]
-        first, last = start // self._width, -(-(start + length) // self._width)
+        first = start // self._width // TILE * TILE
+        last = -(-(start + length) // self._width)
+        last = min(-(-last // TILE) * TILE, self.numel // self._width)
         skipped = start - first * self._width
         return self._adapt(first, last)[skipped : skipped + length]
 

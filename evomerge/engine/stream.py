@@ -10,6 +10,7 @@ import torch
 from evomerge.checkpoints.reader import ITEM_BYTES
 from evomerge.checkpoints.writer import Shards, atomic_folder, check_target, partition, write_text
 from evomerge.engine.card import write_card
+from evomerge.engine.lora import merge_into_adapter
 from evomerge.engine.models import Models
 from evomerge.engine.plan import Plan, TensorPlan
 from evomerge.engine.planner import Liberties, make_plan
@@ -68,6 +69,8 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
         recipe, _ = parse_recipe(recipe)
     elif not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
+    if recipe.output == "lora":
+        return merge_into_adapter(recipe, Path(out), seed=seed, replace=replace)
     target, models = Path(out), Models()
     check_target(target, replace=replace)
     plan = make_plan(recipe, models, seed=seed, liberties=liberties)

@@ -58,6 +58,8 @@ def merge_tensors(
     *,
     seed: int = 0,
     depth: float = 0.0,
+    name: str = "",
+    keys: Sequence[str] = (),
     **values: Any,
 ) -> Tensor:
     """Merge tensors of one shape; returns float32 of that shape.
@@ -68,6 +70,8 @@ def merge_tensors(
         base: the base model's tensor, where the method needs one (or makes use of one).
         seed: of random masks.
         depth: of the tensor's layer, 0 for the first to 1 for the last.
+        name: the tensor's name, of which random masks are a function.
+        keys: an identity per model, as above; by default their places.
         values: the method's parameters; a per-model one may be a single number.
 
     Raises:
@@ -78,7 +82,8 @@ def merge_tensors(
     _check_tensors(spec, tensors, base)
     settled = spec.settle(values, len(tensors))
     granularity = spec.granularity_for(settled)
-    operands = gather(tensors, base, seed=seed, depth=depth, granularity=granularity)
+    identity = {"seed": seed, "name": name, "keys": tuple(keys)}
+    operands = gather(tensors, base, depth=depth, granularity=granularity, **identity)
     formula = spec.bind(operands, settled)
     out = torch.empty(operands.numel)
     for block in operands.walk():

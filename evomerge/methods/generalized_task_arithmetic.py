@@ -179,11 +179,12 @@ def _row(
         for key, parameter in family.parameters.items()
         if key not in fixed and key not in unread
     }
+    function = partial(family.function, **fixed)
+    function.__doc__ = about
     return replace(
         family,
         name=name,
-        about=about,
-        function=partial(family.function, **fixed),
+        function=function,
         parameters=parameters,
         random=random,
         granularity="rows" if sparsifier == "rank" else "elements",
@@ -194,24 +195,72 @@ def _row(
 FAMILY = (
     generalized_task_arithmetic,
     _row("task_arithmetic", "none", "none",
-         "Base plus the weighted sum of task vectors: θ₀ + λ·Σ wᵢ(θᵢ - θ₀)."),
+         """Base plus the weighted sum of task vectors: θ₀ + λ·Σ wᵢ(θᵢ - θ₀).
+
+Use it for two or three models tuned from one base: the plain choice to measure others against.
+
+Limits: where task vectors contradict each other they cancel; the more models, the more.
+
+Paper: Ilharco et al., 2023, https://arxiv.org/abs/2212.04089"""),
     _row("ties", "magnitude", "sum",
-         "Keep each task vector's largest entries, elect a sign, average those that agree.",
+         """Keep each task vector's largest entries, elect a sign, average those that agree.
+
+Use it for several models whose task vectors contradict each other.
+
+Limits: at low densities small changes that many models share are lost.
+
+Paper: Yadav et al., 2023, https://arxiv.org/abs/2306.01708""",
          normalize=True),
     _row("dare_linear", "random", "none",
-         "Drop a random share of each task vector, rescale the rest, add the weighted sum.",
+         """Drop a random share of each task vector, rescale the rest, add the weighted sum.
+
+Use it for models tuned lightly: most of what they changed can be left out.
+
+Limits: large task vectors suffer below a density of about 0.5; results vary with the seed.
+
+Paper: Yu et al., 2024, https://arxiv.org/abs/2311.03099""",
          rescale=True),
     _row("dare_ties", "random", "sum",
-         "Drop at random as in dare_linear, then elect a sign as in TIES and sum what agrees.",
+         """Drop at random as in dare_linear, then elect a sign as in TIES and sum what agrees.
+
+Use it for several lightly tuned models whose task vectors contradict each other.
+
+Limits: as dare_linear; without normalize the sum grows with the number of models.
+
+Paper: Yu et al., 2024, https://arxiv.org/abs/2311.03099""",
          rescale=True),
     _row("breadcrumbs", "outliers", "none",
-         "Drop each task vector's largest outliers and its small entries, add the weighted sum."),
+         """Drop each task vector's largest outliers and its small entries, add the weighted sum.
+
+Use it for many models: what is left of each seldom disturbs the others.
+
+Limits: what is learnt in a few large entries is lost on purpose; gamma 0 keeps it.
+
+Paper: Davari & Belilovsky, 2024, https://arxiv.org/abs/2312.06795"""),
     _row("breadcrumbs_ties", "outliers", "sum",
-         "Drop outliers and small entries, then elect a sign as in TIES and sum what agrees."),
+         """Drop outliers and small entries, then elect a sign as in TIES and sum what agrees.
+
+Use it as breadcrumbs, where task vectors contradict each other.
+
+Limits: as breadcrumbs; without normalize the sum grows with the number of models.
+
+Paper: Davari & Belilovsky, 2024, https://arxiv.org/abs/2312.06795"""),
     _row("della_linear", "rank", "none",
-         "Drop at random, small entries rather than large, rescale, add the weighted sum.",
+         """Drop at random, small entries rather than large, rescale, add the weighted sum.
+
+Use it as dare_linear, where large entries should rather stay.
+
+Limits: density ± epsilon must lie within (0, 1); ranks are those of a row (last dimension).
+
+Paper: Deep et al., 2024, https://arxiv.org/abs/2406.11617""",
          rescale=True),
     _row("della", "rank", "sum",
-         "Drop at random, small entries rather than large, elect a sign, average what agrees.",
+         """Drop at random, small entries rather than large, elect a sign, average what agrees.
+
+Use it as dare_ties, where large entries should rather stay.
+
+Limits: density ± epsilon must lie within (0, 1); ranks are those of a row (last dimension).
+
+Paper: Deep et al., 2024, https://arxiv.org/abs/2406.11617""",
          normalize=True, rescale=True),
 )  # fmt: skip

@@ -81,14 +81,15 @@ def iso_cts(
     side = smaller_side(operands.shape)
     if not side:
         return _average(weight, lambda_)
-    own = round((side - int(side * common_space_fraction)) / len(weight))
+    count = len(weight)
+    own = min(side // count, round((side - int(side * common_space_fraction)) / count))
 
     def formula(block: Block) -> Tensor:
         deltas = block.deltas()
         merged = weighted_sum(deltas, weight, block.spare)  # leaves wᵢδᵢ in deltas
         matrices = [upright(flat, operands.shape) for flat in (*deltas, merged)]
         turned = matrices[0].shape[0] != operands.shape[0]
-        _merge_subspaces(matrices, side - own * len(deltas), own, lambda_, turned)
+        _merge_subspaces(matrices, side - own * count, own, lambda_, turned)
         return merged.add_(block.base)
 
     return formula

@@ -87,10 +87,12 @@ def _column_gram(operands: Operands) -> Tensor:
     size = operands.shape[0] if operands.shape else 1
     flat = replace(operands, shape=(size, operands.numel // max(1, size)), granularity="rows")
     count = len(operands.models)
-    products = torch.zeros(count, count, flat.shape[1], dtype=torch.float64)
+    products = torch.zeros(
+        count, count, flat.shape[1], dtype=torch.float64, device=operands.scratch.device
+    )
     for block in flat.walk():
         columns = [v.view(-1, flat.shape[1]).T.contiguous() for v in _vectors(block)]
-        products += row_gram(columns).cpu()
+        products += row_gram(columns)
     return products
 
 

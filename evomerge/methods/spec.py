@@ -59,7 +59,6 @@ class MethodSpec:
         random: the result depends on the seed and on the models' identities.
         granularity: what a block must hold: any elements, whole rows, or the whole tensor; or
             which of them, as a function of the settled values.
-        about: what the method does; empty takes the function's docstring.
         limits: what a model's values demand of each other; None for nothing.
     """
 
@@ -74,14 +73,12 @@ class MethodSpec:
     zero_gives_base: bool
     random: bool
     granularity: Grain = "elements"
-    about: str = ""
     limits: Limits | None = None
 
     @property
     def summary(self) -> str:
         """First line of the method's docstring; empty when it has none."""
-        text = self.about or inspect.getdoc(self.function) or ""
-        return text.partition("\n")[0]
+        return (inspect.getdoc(self.function) or "").partition("\n")[0]
 
     def settle(self, values: Mapping[str, Any], models: int) -> dict[str, Any]:
         """Complete parameter values with defaults, per-model ones as one value per model.

@@ -82,6 +82,8 @@ class Builder:
             out_dtype=DTYPES.get(shape.out_dtype or "auto", shape.out_dtype),
             tokenizer=self._tokenizer(shape),
             chat_template=shape.chat_template,
+            output=shape.output,
+            lora_rank=shape.lora_rank,
             modules=() if whole else tuple(stacks),
             name=shape.name,
         )

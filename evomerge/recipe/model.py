@@ -123,6 +123,8 @@ class Recipe:
         out_dtype: of the written tensors, when it differs.
         tokenizer: the result's vocabulary; None takes the base's unchanged.
         chat_template: 'auto', the name of a known template, or a Jinja template.
+        output: 'lora' merges adapters into one adapter; else the result is a model.
+        lora_rank: most rank of that adapter's changes; None keeps a plain sum exact.
         modules: for models of several stacks, what each is made of.
         name: what other documents of the same file call the result. A tokenizer source that is
             the name of one of `recipes` means that recipe's result.
@@ -136,6 +138,8 @@ class Recipe:
     out_dtype: str | None = None
     tokenizer: Tokenizer | None = None
     chat_template: str | None = None
+    output: Literal["model", "lora"] | None = None
+    lora_rank: int | None = None
     modules: tuple[Module, ...] = ()
     name: str | None = None
     _models: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
@@ -228,7 +232,7 @@ class Recipe:
         return document | _tokenizer_document(self.tokenizer)
 
 
-_SETTINGS = ("dtype", "out_dtype", "chat_template")
+_SETTINGS = ("dtype", "out_dtype", "chat_template", "output", "lora_rank")
 
 
 def _stack_document(stack: Module) -> dict[str, Any]:

@@ -134,6 +134,8 @@ class RecipeDocument(StackDocument):
     tokenizer_source: NamedModel | None = None
     tokenizer: TokenizerDocument | None = None
     chat_template: str | None = None
+    output: Literal["model", "lora"] | None = None
+    lora_rank: Annotated[int, Field(ge=1)] | None = None
     name: Annotated[str, Field(min_length=1)] | None = None
     allow_negative_weights: bool | None = None
     smooth: bool | None = None

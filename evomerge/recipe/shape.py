@@ -104,7 +104,7 @@ def _plain(location: Sequence[int | str], document: Any) -> tuple[int | str, ...
     place: list[int | str] = []
     for part in location:
         written = isinstance(document, Mapping) and part in document
-        if part == "[key]" or (_is_union_member(part) and not written):
+        if not written and (part == "[key]" or _is_union_member(part)):
             continue
         place.append(part)
         inside = isinstance(document, list) and isinstance(part, int) and part < len(document)

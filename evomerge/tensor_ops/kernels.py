@@ -6,7 +6,7 @@ the CPU or not contiguous.
 """
 
 from collections.abc import Sequence
-from ctypes import byref, c_double, c_float
+from ctypes import byref, c_double, c_float, c_uint64
 from functools import lru_cache
 from math import inf, nan
 from typing import TYPE_CHECKING, Any

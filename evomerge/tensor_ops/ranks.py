@@ -123,7 +123,8 @@ class Magnitudes:
         counts = self._zeros(HISTOGRAMS * UPPER)
         for model, base, length in self._walk():
             self.kernels.count_upper(byref(model), byref(base), length, counts.ctypes.data)
-        return counts.reshape(HISTOGRAMS, UPPER).sum(axis=0, dtype=np.uint32)
+        total: Counts = counts.reshape(HISTOGRAMS, UPPER).sum(axis=0, dtype=np.uint32)
+        return total
 
     def _zeros(self, length: int) -> Counts:
         buffer = self.one.scratch.take("counts", WIDEST, torch.int32)[:length]

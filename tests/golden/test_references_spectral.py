@@ -163,3 +163,16 @@ def test_lines_grow_with_depth(depth: float, factor: float, draw: Draw) -> None:
     merged = merge_tensors("lines", models, base, depth=depth, **settings)
     flat = merge_tensors("task_arithmetic", models, base, weight=[0.4, 0.9], lambda_=factor)
     torch.testing.assert_close(merged, flat)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("shape", [(2, 50), (50, 2), (1, 7), (5, 5)])
+def test_isotropic_subspaces_never_exceed_the_smaller_side(
+    fraction: float, shape: tuple[int, int], draw: Draw
+) -> None:
+    base, *models = draw(torch.float32, 1e-2, shape)
+    merged = merge_tensors("iso_cts", models, base, common_space_fraction=fraction)
+    rank = torch.linalg.matrix_rank((merged - base).double(), rtol=1e-4)
+    assert 1 <= rank <= min(shape)
+    if fraction == 1.0:
+        torch.testing.assert_close(merged, merge_tensors("iso_c", models, base))

@@ -96,6 +96,7 @@ out_dtype: bloat16
         ({"modules": {}}, "modules: dictionary should have at least 1 item"),
         ({"models": [{"model": ""}]}, "models[0].model: string should have at least 1 character"),
         ({"base_model": ""}, "base_model: string should have at least 1 character"),
+        ({"[key]": 1}, "[key]: unknown key '[key]'"),
         ({"name": ""}, "name: string should have at least 1 character"),
         ({"merge_method": "TIES"}, "merge_method: unknown merge method 'TIES' (did you mean 'ties"),
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'float16', 'bfloat16', 'float64', "),
