@@ -19,6 +19,15 @@ from evomerge.search import SEARCHERS
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- written by docs/generate.py -->\n\n"
+METHODS_INTRODUCTION = """# Merge methods
+
+Written from the methods' own declarations; `evomerge ls methods` shows the same table. A parameter
+in a recipe may be a number, a gradient over the layers, or a list of values with filters (see
+[recipes](recipes.md)). The last column is the range in which a search looks by default.
+`merge_tensors(name, tensors, base, **parameters)` of `evomerge.methods` merges plain tensors.
+
+All arithmetic is done in float32 or wider and rounded once to the result's dtype.
+"""
 FILLED_IN = ("dimension", "seed", "target", "setup")
 
 
@@ -33,20 +42,57 @@ def write_cli_page() -> str:
     return NOTE + "\n".join(parts)
 
 
-def write_plug_in_page() -> str:
-    """Return the page of methods, searchers, evaluators and executors."""
-    parts = ["# Plug-ins\n", "## Merge methods\n"]
+def write_methods_page() -> str:
+    """Return the page of merge methods: what, when, parameters, limits, cost, paper."""
+    rows = [
+        f"| [{name}](#{name}) | {method.base} | {method.summary} |"
+        for name, method in METHODS.items()
+    ]
+    parts = [
+        METHODS_INTRODUCTION,
+        "| method | base | what it does |\n|---|---|---|",
+        "\n".join(rows),
+    ]
     for name, method in METHODS.items():
-        parts.append(f"### {name}\n\n{_prose(method.function)}\n")
-        parts.append(_needs(method))
-        parts.append("| parameter | values | default | searched |\n|---|---|---|---|")
-        parts.append("\n".join(_row(p) for p in method.parameters.values()) + "\n")
+        parts.append(f"\n## {name}\n\n{_prose(method.function)}\n")
+        parts.append(f"{_needs(method)}{_promises(method)}{_paper(method)}")
+        if method.parameters:
+            parts.append("| parameter | values | default | searched |\n|---|---|---|---|")
+            parts.append("\n".join(_row(p) for p in method.parameters.values()))
+    return NOTE + "\n".join(parts) + "\n"
+
+
+def write_plug_in_page() -> str:
+    """Return the page of searchers, evaluators and executors."""
+    parts = ["# Plug-ins\n", "Merge methods have [a page of their own](methods.md).\n"]
     for title, registry in _others():
         parts.append(f"## {title}\n")
         for name, plug_in in registry.items():
             parts.append(f"### {name}\n\n{_prose(plug_in)}\n")
             parts.extend(_options(plug_in))
     return NOTE + "\n".join(parts)
+
+
+def _promises(method: MethodSpec) -> str:
+    """Say what the method declares and the conformance suite tests."""
+    promises = {
+        "the order of the models does not matter": method.symmetric,
+        "identical models merge to themselves": method.keeps_identical,
+        "zero weights give the base": method.zero_gives_base,
+        "random masks follow from seed, models' contents, tensor and index alone": method.random,
+    }
+    told = [promise for promise, kept in promises.items() if kept]
+    return f"Tested: {'; '.join(told)}.\n" if told else ""
+
+
+def _paper(method: MethodSpec) -> str:
+    """Return the module's first lines, which name the paper, unless the method's own text does."""
+    function = inspect.unwrap(getattr(method.function, "func", method.function))
+    if "Paper:" in (inspect.getdoc(method.function) or ""):
+        return ""
+    module = inspect.getdoc(sys.modules[function.__module__]) or ""
+    head = [line for line in module.split("\n\n")[:2] if "(" in line or "http" in line]
+    return "\nPaper: " + " ".join(" ".join(head).split()) + "\n" if head else ""
 
 
 def _needs(method: MethodSpec) -> str:
@@ -95,10 +141,18 @@ def _options(plug_in: object) -> Iterator[str]:
     yield ""
 
 
+PAGES = {
+    "cli.md": write_cli_page,
+    "methods.md": write_methods_page,
+    "plug-ins.md": write_plug_in_page,
+}
+
+
 def main() -> int:
     """Write the pages, or check them; return the exit code."""
     stale = []
-    for name, text in (("cli.md", write_cli_page()), ("plug-ins.md", write_plug_in_page())):
+    for name, write in PAGES.items():
+        text = write()
         page = FOLDER / name
         if "--check" in sys.argv[1:]:
             stale += [] if page.exists() and page.read_text(encoding="utf-8") == text else [name]

@@ -49,7 +49,7 @@ class Assembly:
         slices = section.slices
         lengths = [self._length(part, layout) for part in slices]
         for name in layout.before:
-            yield from self._whole(section, slices[0], name, 0.0)
+            yield from self._whole(section, slices[0], name)
         offset, deepest = 0, max(1, sum(lengths) - 1)
         for part, length in zip(slices, lengths, strict=True):
             for step in range(length):
@@ -58,7 +58,7 @@ class Assembly:
                 yield from self._layer(section, part, layout, (offset + step, step), depths)
             offset += length
         for name in (*layout.after, *self._untied_heads(layout)):
-            yield from self._whole(section, slices[-1], name, 1.0)
+            yield from self._whole(section, slices[-1], name)
 
     def _length(self, part: Slice, layout: Layout) -> int:
         source = part.sources[0]
@@ -87,7 +87,7 @@ class Assembly:
         untied = [i for i in self.ingredients.values() if not is_tied(i.config)]
         return sorted({name for i in untied for name in i.tensors if is_head(name)})
 
-    def _whole(self, section: Module, part: Slice, name: str, depth: float) -> Iterator[TensorPlan]:
+    def _whole(self, section: Module, part: Slice, name: str) -> Iterator[TensorPlan]:
         """Plan a tensor outside the layers: it has the same name in every model.
 
         Gradients give it their first value, head and final norm included, as mergekit does.
@@ -95,7 +95,7 @@ class Assembly:
         sources, base = inputs_of(self.recipe, part, self.spec)
         wanted = [(source.model, name) for source in sources]
         origin = (base, name) if base else None
-        yield from self._tensor((section, part, sources), name, wanted, origin, (0.0, depth))
+        yield from self._tensor((section, part, sources), name, wanted, origin, (0.0, 0.0))
 
     def _layer(
         self,

@@ -29,7 +29,7 @@ def lines(
     pays to change them less. To scale another method so, write its `lambda` as a gradient:
     [alpha, alpha + beta].
 
-    Limits: the depth is that within the slice where a recipe has slices.
+    Limits: the depth is that of the result: layers that a recipe repeats have several.
 
     Cost: 1 walk over the inputs.
     """

@@ -5,9 +5,9 @@ same few cache-sized buffers. A merge method sees its inputs as `Operands`; it m
 blocks to reduce them (a norm, a threshold) and returns a formula for one block.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import Literal, Protocol
 
 import torch
@@ -15,6 +15,10 @@ from torch import Tensor
 
 BLOCK = 1 << 17
 """Elements per block: 512 KiB of float32, so that a handful of operands stay in cache."""
+
+ALIGNMENT = 1 << 10
+LARGEST_UNIT = 1 << 22
+"""Elements: rows are aligned with sums where that takes no larger blocks than this."""
 
 Granularity = Literal["elements", "rows", "tensor"]
 """What a block holds: any elements; whole rows of the last dimension; the whole tensor."""
@@ -145,15 +149,21 @@ class Operands:
     @property
     def numel(self) -> int:
         """Number of elements of each operand."""
-        return prod(self.shape)
+        return math.prod(self.shape)
 
     @property
     def step(self) -> int:
-        """Elements per block: a multiple of the row's length, or all of them, where asked for."""
+        """Elements per block: a multiple of the row's length, or all of them, where asked for.
+
+        Blocks of rows begin at multiples of 1024 elements too, where that costs little memory:
+        so sums in rows of 1024 have the same bits for any size of blocks.
+        """
         if self.granularity == "elements":
             return self.scratch.block
-        row = self.shape[-1] if self.granularity == "rows" and self.shape else self.numel
-        return max(1, row, self.scratch.block // max(1, row) * row if row < self.numel else 0)
+        row = max(1, self.shape[-1] if self.granularity == "rows" and self.shape else self.numel)
+        unit = math.lcm(row, ALIGNMENT)
+        unit = unit if unit <= LARGEST_UNIT else row
+        return min(max(1, self.numel), max(1, self.scratch.block // unit) * unit)
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """Yield (start, length) of every block."""

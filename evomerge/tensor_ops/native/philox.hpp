@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 namespace evomerge::EVOMERGE_PATH {
 
@@ -38,15 +39,22 @@ inline void draw_counter(uint64_t counter, const uint64_t key[2], uint64_t out[4
   out[0] = x0, out[1] = x1, out[2] = x2, out[3] = x3;
 }
 
-// Draws [start, start + length) of 32 bits each, lower halves first.
+// Draws [start, start + length) of 32 bits each, lower halves first: as words lie in the memory of
+// a little-endian machine, which all of this is for.
 inline void draw(const uint64_t key[2], int64_t start, int64_t length, uint32_t* out) {
-  int64_t done = 0;
-  while (done < length) {
-    const int64_t skipped = (start + done) % kDrawsPerCounter;
+  for (int64_t done = 0; done < length;) {
+    const int64_t skipped = (start + done) % kDrawsPerCounter, left = length - done;
+    const uint64_t counter = uint64_t((start + done) / kDrawsPerCounter) + 1;
     uint64_t words[4];
-    draw_counter(uint64_t((start + done) / kDrawsPerCounter) + 1, key, words);
-    for (int64_t i = skipped; i < kDrawsPerCounter && done < length; ++i, ++done)
-      out[done] = uint32_t(words[i / 2] >> (i % 2 * 32));
+    draw_counter(counter, key, words);
+    if (skipped == 0 && left >= kDrawsPerCounter) {
+      std::memcpy(out + done, words, sizeof words);
+      done += kDrawsPerCounter;
+    } else {
+      const int64_t room = kDrawsPerCounter - skipped, here = left < room ? left : room;
+      std::memcpy(out + done, reinterpret_cast<char*>(words) + 4 * skipped, size_t(4 * here));
+      done += here;
+    }
   }
 }
 
