@@ -43,13 +43,14 @@ def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
         Whether every result is finite after rounding; None where torch has to compute.
     """
     kernels = native.current()
-    takes_part = formula.deltas or formula.base is not None
-    operands = [*(_some(views.base) if takes_part else ()), *views.models]
-    factors = (*(() if formula.base is None else (formula.base,)), *formula.factors)
-    if kernels is None or not _fit(out, *operands):
+    own = () if formula.deltas or formula.base is None else (formula.base,)
+    origin = _some(views.base) if formula.deltas or own else []
+    operands, factors = [*origin, *views.models], (*own, *formula.factors)
+    matched = len(operands) == len(factors) + formula.deltas and _fit(out, *operands)
+    if kernels is None or not matched:
         return None
     call = native.Blend(
-        operands=as_values(operands),
+        operands=_values(operands),
         factors=(c_float * len(factors))(*factors),
         out=_value(out),
         length=len(out),
@@ -64,13 +65,13 @@ def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
 def elect(formula: "Election", views: Views, out: Tensor) -> bool | None:
     """Write the result for one block, as `blend` does; None, too, where masks have `chances`."""
     kernels = native.current()
-    if kernels is None or not _fit(out, *views.models, *_some(views.base)):
+    if kernels is None or views.base is None or not _fit(out, views.base, *views.models):
         return None
     thinnings = _encode_all(formula.thinnings, formula.weights)
-    if thinnings is None:
+    if thinnings is None or len(thinnings) != len(views.models):
         return None
     call = native.Election(
-        models=as_values(views.models),
+        models=_values(views.models),
         thinnings=thinnings,
         base=_value(views.base),
         out=_value(out),
@@ -97,8 +98,9 @@ def gram(operands: Operands, *, deltas: bool) -> list[list[float]] | None:
     sums = (c_double * (count * count))()
     for views in operands.views():
         vectors = views.models if deltas else [*views.models, *_some(views.base)]
+        assert _fit(*vectors, *_some(views.base)), "operands have one shape"
         origin = _value(views.base if deltas else None)
-        kernels.add_products(as_values(vectors), count, byref(origin), len(vectors[0]), sums)
+        kernels.add_products(_values(vectors), count, byref(origin), len(vectors[0]), sums)
     return [list(sums[i * count : (i + 1) * count]) for i in range(count)]
 
 
@@ -109,8 +111,7 @@ def norms(one: Operands, thinning: "Thinning") -> tuple[float, float] | None:
         return None
     sums = (c_double * 2)()
     for views in one.views():
-        model, base = _pair(views)
-        length = len(views.models[0])
+        model, base, length = as_pair(views)
         kernels.add_norms(encoded, byref(model), byref(base), views.start, length, sums)
     return sums[0], sums[1]
 
@@ -134,7 +135,10 @@ def kernels_for(operands: Operands) -> Kernels | None:
 
 def _fit(*tensors: Tensor) -> bool:
     return all(
-        t.dtype in DTYPES and t.device.type == "cpu" and t.ndim == 1 and t.stride(0) == 1
+        t.dtype in DTYPES
+        and t.device.type == "cpu"
+        and t.stride() == (1,)
+        and len(t) == len(tensors[0])
         for t in tensors
     )
 
@@ -143,16 +147,18 @@ def _some(base: Tensor | None) -> list[Tensor]:
     return [] if base is None else [base]
 
 
-def _pair(views: Views) -> tuple[Values, Values]:
-    return _value(views.models[0]), _value(views.base)
+def as_pair(views: Views) -> tuple[Values, Values, int]:
+    """Return where the only model and the base are, and how many elements they have."""
+    assert views.base is not None
+    assert _fit(views.models[0], views.base), "operands have one shape"
+    return _value(views.models[0]), _value(views.base), len(views.base)
 
 
 def _value(tensor: Tensor | None) -> Values:
     return Values() if tensor is None else Values(tensor.data_ptr(), DTYPES[tensor.dtype])
 
 
-def as_values(tensors: Sequence[Tensor]) -> Any:
-    """Return a C array of where the tensors are and what they hold."""
+def _values(tensors: Sequence[Tensor]) -> Any:
     return (Values * len(tensors))(*(_value(tensor) for tensor in tensors))
 
 

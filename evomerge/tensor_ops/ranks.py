@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from evomerge.tensor_ops.blocks import Operands, Views
-from evomerge.tensor_ops.kernels import as_values, kernels_for
+from evomerge.tensor_ops.blocks import Operands
+from evomerge.tensor_ops.kernels import as_pair, kernels_for
 from evomerge.tensor_ops.native_library import Kernels, Values
 
 HISTOGRAMS = 4
@@ -89,7 +89,7 @@ class Magnitudes:
         """Bits of the magnitudes of pieces all over the tensor, in ascending order."""
         sample = np.empty((PIECES, PIECE), np.uint32)
         for i, start in enumerate(np.linspace(0, self.one.numel - PIECE, PIECES)):
-            model, base, length = _pair(self.one.view(int(start), PIECE))
+            model, base, length = as_pair(self.one.view(int(start), PIECE))
             self.kernels.write_magnitudes(byref(model), byref(base), length, sample[i].ctypes.data)
         return np.sort(sample, axis=None)
 
@@ -132,12 +132,7 @@ class Magnitudes:
         return counts
 
     def _walk(self) -> Iterator[tuple[Values, Values, int]]:
-        return (_pair(views) for views in self.one.views())
-
-
-def _pair(views: Views) -> tuple[Values, Values, int]:
-    model, base = as_values([views.models[0], *([] if views.base is None else [views.base])])
-    return model, base, len(views.models[0])
+        return (as_pair(views) for views in self.one.views())
 
 
 def _count_down(counts: Counts, rank: int) -> Rank | None:

@@ -285,6 +285,9 @@ def test_what_the_kernels_cannot_read_is_left_to_torch() -> None:
     for other in (plain.double(), torch.ones(8)[::2], plain.to("meta")):
         assert Blend((1.0,)).write(Views(0, [other], None), out) is None
         assert Blend((1.0,), deltas=True).write(Views(0, [plain], other), out) is None
+    assert Blend((1.0,)).write(Views(0, [plain], None), out[:3]) is None
+    assert Blend((1.0, 2.0)).write(Views(0, [plain], None), out) is None
+    assert Blend((1.0,), deltas=True).write(Views(0, [plain], None), out) is None
     by_rank = Thinning(mask=RandomMask((0, "", ""), 0.5, chances=torch.abs))
     election = Election((1.0,), (by_rank,), "none", normalize=False)
     assert election.write(Views(0, [plain], plain), out) is None
