@@ -1,5 +1,6 @@
 # make demo   evolve the embedded family        make test   install what tests need, pass them
 # make bench  where a candidate's seconds go (SMOLLM2=FOLDER of examples/smollm2/prepare.py)
+# make bench-kernels  the native kernels against torch and the machine's memory
 # make bench-merge  every merge method against mergekit and the machine: METHODS="linear ties",
 #                   FAMILY=FOLDER keeps the models, SIZE=tiny, SPARSE_GB=10, BENCH="--repeats 1 …"
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
@@ -15,9 +16,10 @@ FAMILY ?=
 SPARSE_GB ?= 0
 BENCH ?= --write
 BIN := $(VENV)/bin
+KERNELS := $(wildcard evomerge/tensor_ops/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-merge clean
+.PHONY: demo test check bench bench-kernels bench-merge clean
 
 demo: $(VENV)/installed
 	$(BIN)/evomerge demo
@@ -35,12 +37,15 @@ check: $(VENV)/tested
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/candidate.py --smollm2 $(SMOLLM2)
 
+bench-kernels: $(VENV)/installed
+	$(BIN)/python benchmarks/kernels.py
+
 bench-merge: $(VENV)/installed
 	PYTHON=$(PYTHON) TORCH_INDEX=$(TORCH_INDEX) benchmarks/opponent.sh $(OPPONENT)
 	$(BIN)/python benchmarks/merge.py --opponent $(OPPONENT) --size $(SIZE) --methods $(METHODS) \
 		--sparse-gb $(SPARSE_GB) $(if $(FAMILY),--family $(FAMILY)) $(BENCH)
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml setup.py constraints.txt $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(PIP) --editable .

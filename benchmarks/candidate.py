@@ -34,8 +34,8 @@ class TimedWorker(Worker):
 
     forward = 0.0
 
-    def _build(self, plan: Any) -> Any:
-        model, resident = super()._build(plan)
+    def _build(self, plan: Any, tokenizer: Path) -> Any:
+        model, resident = super()._build(plan, tokenizer)
         plain = model.module.forward
 
         def timed(*args: Any, **keywords: Any) -> Any:

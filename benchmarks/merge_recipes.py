@@ -24,7 +24,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "della": SPARSE,
     "breadcrumbs": SPARSE,
     "breadcrumbs_ties": SPARSE,
-    "sce": {"base_model": "base", "models": PLAIN, "parameters": {"select_topk": 0.5}},
+    "sce": {"base_model": "base", "models": PLAIN},
     "model_stock": {"base_model": "base", "models": PLAIN},
     "nearswap": {"base_model": "base", "models": PAIR, "parameters": {"t": 0.001}},
     "arcee_fusion": {"base_model": "base", "models": PAIR},

@@ -70,6 +70,11 @@ class Adapter:
         whole = turned and "magnitude_vector" in module.entries
         return Patch(partial(self._load, module.name, role, turned), whole)
 
+    def entries(self, name: str) -> list[Entry]:
+        """Return the adapter's tensors that change the model's tensor `name`."""
+        part, replaced = self._part(name), self.replacement(name)
+        return [*(part[0].entries.values() if part else ()), *([replaced] if replaced else ())]
+
     def replacement(self, name: str) -> Entry | None:
         """Return the entry that replaces the model's tensor `name`; None if none does.
 

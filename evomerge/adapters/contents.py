@@ -5,14 +5,14 @@ peft. What cannot be folded into weights is refused here, in one line.
 """
 
 import logging
-import math
 import re
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evomerge.adapters.tensors import DTYPES
-from evomerge.checkpoints.reader import Entry, read_header, read_json
+from evomerge.checkpoints.reader import Entry, check_place, read_header, read_json
 from evomerge.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ def _odd_scale(config: dict[str, Any]) -> str:
     if not isinstance(patterns, dict):
         return f"alpha_pattern: {patterns!r}"
     for pattern, value in {"lora_alpha": alpha, **patterns}.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             return f"{pattern}: {value!r}, which is no number"
         try:
             re.compile(pattern)
@@ -143,6 +143,7 @@ def _odd_scale(config: dict[str, Any]) -> str:
 
 def _read_entries(folder: Path, reference: str) -> list[Entry]:
     if (folder / WEIGHTS).is_file():
+        check_place(folder, folder / WEIGHTS)
         return read_header(folder / WEIGHTS)
     if (folder / PICKLE).is_file():
         raise CheckpointError(

@@ -22,7 +22,8 @@ from evomerge.checkpoints.spelling import (
     read_names,
 )
 
-NUMBER = re.compile(r"(?:^|\.)(\d+)\.")
+NUMBER = re.compile(r"(?:^|\.)([0-9]{1,4})\.")
+"""A layer in a name; longer numbers count something else (no model has ten thousand layers)."""
 SENSES = ("vision", "audio")
 ROLES = (*SENSES, "encoder", "", "decoder")
 """What stacks are for, the main one last; "" where a name does not say."""
@@ -69,8 +70,9 @@ class Layout:
         """Return (layer, part) of a tensor in the stack, None for any other."""
         if not self.stack or not name.startswith(self.stack):
             return None
-        layer, _, part = name.removeprefix(self.stack).partition(".")
-        return (int(layer), part) if layer.isdigit() else None
+        rest = name.removeprefix(self.stack)
+        found = NUMBER.match(rest)
+        return (int(found[1]), rest[found.end() :]) if found else None
 
     def name(self, layer: int, part: str) -> str:
         """Return the full name of a part of a layer."""
@@ -129,7 +131,8 @@ def _choose_stacks(
     largest_first = sorted(found, key=lambda s: (-found[s].total(), len(s)))
     for stack in largest_first:
         keys = [key for key in _keys_for(stack, stated) if key not in chosen.values()]
-        fitting = [key for key in keys if set(found[stack]) == set(range(stated[key]))]
+        count = len(found[stack])
+        fitting = [k for k in keys if stated[k] == count == max(found[stack]) + 1]
         if fitting and not _overlaps(stack, chosen) and not _is_small_part(stack, found):
             chosen[stack] = fitting[0]
     if not any(_role(stack) not in SENSES for stack in chosen):

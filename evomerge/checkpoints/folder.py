@@ -18,6 +18,8 @@ SINGLE = "model.safetensors"
 PICKLES = "pytorch_model.bin.index.json", "pytorch_model.bin"
 CACHED = "models--"
 """Beginning of a model's folder in the Hugging Face cache: snapshots link to its blobs."""
+LONGEST_NAME = 255
+"""Bytes of a file's name."""
 
 
 def read_entries(folder: Path) -> list[Entry]:
@@ -91,7 +93,7 @@ def _read_weight_map(folder: Path, file: Path) -> dict[str, str]:
         raise damaged(file, "it has no weight_map")
     names = sorted({str(name) for name in table.values()})
     for name in names:
-        if Path(name).name != name or name in ("", ".", "..") or "\0" in name:
+        if Path(name).name != name or name in ("", "..") or not _is_name(name):
             raise damaged(file, f"its weight_map leaves the folder: {name[:100]!r}")
         check_place(folder, folder / name)
     missing = [name for name in names if not (folder / name).is_file()]
@@ -101,6 +103,10 @@ def _read_weight_map(folder: Path, file: Path) -> dict[str, str]:
             "Fetch the model again",
         )
     return {tensor: str(name) for tensor, name in table.items()}
+
+
+def _is_name(name: str) -> bool:
+    return name.isprintable() and len(name.encode()) <= LONGEST_NAME
 
 
 def read_json(file: Path, reference: str, **options: Any) -> dict[str, Any]:
@@ -114,6 +120,7 @@ def read_json(file: Path, reference: str, **options: Any) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing or damaged.
     """
+    check_place(file.parent, file)
     try:
         if file.stat().st_size > LONGEST_HEADER:
             raise damaged(file, f"it has {file.stat().st_size} bytes")

@@ -67,6 +67,7 @@ class Checkpoint:
         self.folder = locate(reference)
         self.config: dict[str, Any] = read_json(self.folder / "config.json", reference)
         self.entries = {entry.name: entry for entry in read_entries(self.folder)}
+        self._states = {file: _state(file.stat()) for file in self._files}
         self._handles: dict[Path, int] = {}
         self._maps: dict[Path, mmap] = {}
         self._lock = Lock()
@@ -142,8 +143,23 @@ class Checkpoint:
 
     def stamp(self) -> dict[str, list[int]]:
         """Return size and time of change (ns) of every weight file, to notice later edits."""
-        files = sorted({entry.file for entry in self.entries.values()})
-        return {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in files}
+        return {f.name: [f.stat().st_size, f.stat().st_mtime_ns] for f in self._files}
+
+    def check_unchanged(self) -> None:
+        """Check that what has been read is what was there when the folder was opened.
+
+        Raises:
+            CheckpointError: a file has been written to, or replaced before it was first read.
+        """
+        for file, handle in self._handles.items():
+            if _state(os.fstat(handle)) != self._states.get(file, _state(os.fstat(handle))):
+                raise CheckpointError(
+                    f"{file} has changed while it was read", "Run again when it is complete"
+                )
+
+    @property
+    def _files(self) -> list[Path]:
+        return sorted({entry.file for entry in self.entries.values()})
 
     def _handle(self, file: Path) -> int:
         handle = self._handles.get(file)
@@ -169,3 +185,8 @@ class Checkpoint:
     def __del__(self) -> None:
         if getattr(self, "_handles", None):
             self.close()
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what differs once a file is written to, or another has taken its place."""
+    return found.st_size, found.st_mtime_ns, found.st_ino

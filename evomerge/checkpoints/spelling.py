@@ -83,4 +83,9 @@ def _spellings(name: str) -> Iterator[str]:
 
 
 def _is_among(name: str, words: str) -> bool:
-    return any(name == word or name.endswith("." + word) for word in read_names()[words])
+    return f".{name}".endswith(_endings(words))
+
+
+@cache
+def _endings(words: str) -> tuple[str, ...]:
+    return tuple(f".{word}" for word in read_names()[words])

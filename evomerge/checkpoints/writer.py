@@ -19,7 +19,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from evomerge.checkpoints.reader import INDEX, ITEM_BYTES, SINGLE
+from evomerge.checkpoints.header import unreadable
+from evomerge.checkpoints.reader import INDEX, ITEM_BYTES, SINGLE, check_place
 from evomerge.errors import OutputError
 
 HEADER_ALIGNMENT = 8
@@ -71,41 +72,51 @@ def atomic_folder(
     Raises:
         OutputError: the place cannot be written, is taken, or has too little space.
     """
-    target = Path(os.path.abspath(target))
     check_target(target, expected_bytes=expected_bytes, replace=replace)
+    target = _absolute(target)
     partial = target.parent / f".{target.name}.partial-{os.getpid()}"
-    with _output_errors(target):
-        _sweep(target)
-        partial.mkdir()
+    missing = [parent for parent in target.parents if not parent.exists()]
     try:
         with _output_errors(target):
+            _sweep(target)
+            partial.mkdir(parents=True)
             yield partial
             _sync_folder(partial)
             _replace_folder(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # somebody else's files are in it by now
+            for parent in missing:
+                parent.rmdir()
         raise
 
 
 def check_target(target: Path, *, expected_bytes: int = 0, replace: bool = False) -> None:
-    """Check, creating only parent folders, that a result can be written at `target`.
+    """Check, leaving nothing behind, that a result can be written at `target`.
 
     Raises:
         OutputError: saying why not.
     """
-    target = Path(os.path.abspath(target))
     with _output_errors(target):
+        target = _absolute(target)
         taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
     if taken and not replace:
         raise OutputError(
             f"{target} exists already", "Choose another place, or pass --force to replace it"
         )
+    if target.is_mount():
+        raise OutputError(
+            f"{target} is a mount point, no folder can take its place", "Choose a folder in it"
+        )
     with _output_errors(target):
-        _make_parents(target)
-        probe = target.parent / f".{target.name}.probe"
+        home = next(parent for parent in target.parents if parent.exists())
+        if not home.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, f"{home} is not a folder")
+        probe = home / f".{target.name}.probe"
         probe.mkdir(exist_ok=True)
-        probe.rmdir()
-        free = shutil.disk_usage(target.parent).free
+        with suppress(FileNotFoundError):  # another process has made the same check
+            probe.rmdir()
+        free = shutil.disk_usage(home).free
     if expected_bytes and expected_bytes + RESERVE > free:
         raise OutputError(
             f"{target} needs {show_bytes(expected_bytes)}, only {show_bytes(free)} are free there",
@@ -191,8 +202,17 @@ def write_text(file: Path, text: str) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's contents (not its mode) and bring it to the disk."""
-    with source.open("rb") as origin, target.open("wb") as copy:
+    """Copy a file's contents (not its mode) and bring it to the disk.
+
+    Raises:
+        CheckpointError: the source cannot be read, or is a link out of its folder.
+    """
+    check_place(source.parent, source)
+    try:
+        origin = source.open("rb")
+    except OSError as error:
+        raise unreadable(source, error) from None
+    with origin, target.open("wb") as copy:
         shutil.copyfileobj(origin, copy)
         copy.flush()
         os.fsync(copy.fileno())
@@ -249,11 +269,11 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _make_parents(target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, f"{target.parent} is not a folder") from None
+def _absolute(target: Path) -> Path:
+    """Return where a result really goes: a link to a folder is followed."""
+    if target.is_symlink() and not target.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    return Path(os.path.realpath(target) if target.is_dir() else os.path.abspath(target))
 
 
 def _replace_folder(partial: Path, target: Path) -> None:
@@ -291,9 +311,8 @@ def _output_errors(target: Path) -> Iterator[None]:
             raise OutputError(
                 f"the disk is full: {target} was not written", "Free some space and run again"
             ) from error
-        raise OutputError(
-            f"{target} cannot be written: {error.strerror or error}", "Choose another place"
-        ) from error
+        hint = "Ask for larger shards" if error.errno == errno.EMFILE else "Choose another place"
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}", hint) from error
 
 
 def _shard_name(number: int, count: int) -> str:

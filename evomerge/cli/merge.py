@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -96,6 +97,7 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
 
     if verbose:
         configure_logging(verbose=True)
+    _allow_many_files()
     with ProgressLine() as progress:
         folder = merge(
             load_recipe(recipe, lenient=lenient),
@@ -112,6 +114,15 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
             progress=None if quiet else progress,
         )
     typer.echo(str(folder))
+
+
+def _allow_many_files() -> None:
+    """Open as many files as the system lets: large models have hundreds of shards each."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _warn_of_idle(given: dict[str, object]) -> None:

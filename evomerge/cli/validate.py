@@ -47,6 +47,9 @@ def _check_recipe(file: str, lenient: bool, as_json: bool) -> dict[str, Any]:
     steps = list(_steps(recipe))
     for step in steps if not as_json else []:
         typer.echo(_sentence(step))
+    told = {"steps": steps} if as_json else {}
+    if recipe.output == "lora":
+        return _check_adapters(recipe) | told
     plan = make_plan(recipe, Models())
     for warning in plan.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -57,7 +60,16 @@ def _check_recipe(file: str, lenient: bool, as_json: bool) -> dict[str, Any]:
         "tensors": len(plan.tensors),
         "dtype": plan.dtype,
         "bytes": size,
-    } | ({"steps": steps} if as_json else {})
+    } | told
+
+
+def _check_adapters(recipe: "Recipe") -> dict[str, Any]:
+    from evomerge.engine import Models
+    from evomerge.engine.lora import AdapterMerge
+
+    merge = AdapterMerge(recipe, Models())
+    modules = {name for adapter in merge.adapters for name in adapter.modules}
+    return {"method": recipe.method, "adapters": len(merge.adapters), "modules": len(modules)}
 
 
 def _steps(recipe: "Recipe") -> Iterator[dict[str, Any]]:

@@ -38,5 +38,7 @@ class Ingredient:
 
     def find(self, name: str) -> Input | None:
         """Return the tensor that others call `name`, however it is spelled here, or tied."""
+        if name in self.tensors:
+            return self.tensors[name]
         spelled = find_tensor(name, self.tensors, self.config)
         return self.tensors[spelled] if spelled else None

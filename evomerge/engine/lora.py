@@ -18,7 +18,7 @@ from evomerge.checkpoints.architecture import Layout, read_layout
 from evomerge.checkpoints.locate import parse_reference
 from evomerge.checkpoints.writer import atomic_folder, write_text
 from evomerge.engine.models import Models
-from evomerge.errors import CheckpointError, Problem, RecipeError
+from evomerge.errors import CheckpointError
 from evomerge.methods import METHODS, MethodSpec, merge_tensors
 from evomerge.recipe import Recipe, write_yaml
 from evomerge.recipe.check import inputs_of, lookup
@@ -38,12 +38,10 @@ def merge_into_adapter(recipe: Recipe, out: Path, *, seed: int = 0, replace: boo
         replace: whether an existing folder is replaced.
 
     Raises:
-        RecipeError: the recipe cannot be carried out in adapter space.
         CheckpointError: an adapter is missing, damaged, or cannot be merged.
         OutputError: the folder cannot be written.
     """
-    merger = _Merger(recipe, Models(), seed)
-    draft = merger.draft()
+    draft = AdapterMerge(recipe, Models(), seed).draft()
     logger.warning("ranks cost %.2g of the change", draft.error)
     with atomic_folder(out, expected_bytes=draft.bytes, replace=replace) as folder:
         draft.write(folder)
@@ -52,13 +50,22 @@ def merge_into_adapter(recipe: Recipe, out: Path, *, seed: int = 0, replace: boo
     return out
 
 
-class _Merger:
-    """A recipe, its adapters, and the layers their modules belong to."""
+class AdapterMerge:
+    """A recipe, its adapters, and the layers their modules belong to.
 
-    def __init__(self, recipe: Recipe, models: Models, seed: int) -> None:
+    Args:
+        recipe: with `output: lora`, whose models are listed.
+        models: the open models and adapters.
+        seed: of random masks.
+
+    Raises:
+        CheckpointError: an adapter is missing or damaged.
+    """
+
+    def __init__(self, recipe: Recipe, models: Models, seed: int = 0) -> None:
         self.recipe, self.seed = recipe, seed
         self.spec: MethodSpec = METHODS.get(recipe.method)
-        self.part = _only_slice(recipe)
+        self.part = recipe.slices[0]
         self.sources, base = inputs_of(recipe, self.part, self.spec)
         self.adapters = [_open(source, models) for source in self.sources]
         self.base = models[base] if isinstance(base, str) else None
@@ -126,15 +133,6 @@ class _Merger:
         if entry is None:
             raise CheckpointError(f"{self.base.reference} has no tensor {name}")
         return self.base.map_tensor(entry)
-
-
-def _only_slice(recipe: Recipe) -> Any:
-    if recipe.modules or not recipe.merges_whole_models or recipe.recipes:
-        raise RecipeError(
-            "recipe",
-            [Problem("output", "`output: lora` merges adapters listed under `models:`")],
-        )
-    return recipe.slices[0]
 
 
 def _open(source: Source, models: Models) -> Adapter:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from evomerge.adapters.adapter import Adapter
 from evomerge.checkpoints.architecture import Layout, read_layout
-from evomerge.checkpoints.locate import parse_reference
+from evomerge.checkpoints.locate import Reference, parse_reference
 from evomerge.checkpoints.reader import Checkpoint
 from evomerge.checkpoints.tokenizer import fingerprint_tokenizer
 from evomerge.checkpoints.vocabulary import Vocabulary
@@ -19,6 +19,7 @@ class Models:
     """Open model folders by reference (`model@revision+adapter`), each opened once."""
 
     def __init__(self) -> None:
+        self._references: dict[str, Reference] = {}
         self._open: dict[str, Checkpoint] = {}
         self._adapters: dict[str, Adapter] = {}
         self._ingredients: dict[str, Ingredient] = {}
@@ -28,14 +29,14 @@ class Models:
 
     def __getitem__(self, reference: str) -> Checkpoint:
         """Return the opened folder of a model; of one with an adapter, the model's own."""
-        base = parse_reference(reference).base
+        base = self._read(reference).base
         if base not in self._open:
             self._open[base] = Checkpoint(base)
         return self._open[base]
 
     def adapter(self, reference: str) -> Adapter | None:
         """Return the adapter that a reference names, opened and checked, or None."""
-        name = parse_reference(reference).lora
+        name = self._read(reference).lora
         if name is None:
             return None
         if name not in self._adapters:
@@ -81,11 +82,22 @@ class Models:
         adapter, own = self.adapter(reference), self[reference].fingerprint
         return f"{own}+{adapter.fingerprint}" if adapter else own
 
+    def _read(self, reference: str) -> Reference:
+        """Take a reference apart once: whether an `@` is part of a name, the disk is asked."""
+        if reference not in self._references:
+            self._references[reference] = parse_reference(reference)
+        return self._references[reference]
+
     def vocabulary(self, build: Callable[[], Vocabulary], key: Hashable) -> Vocabulary:
         """Return the vocabulary that `key` stands for, built at most once: it takes seconds."""
         if key not in self._vocabularies:
             self._vocabularies[key] = build()
         return self._vocabularies[key]
+
+    def check_unchanged(self) -> None:
+        """Raise CheckpointError if a model's files were written to while they were read."""
+        for checkpoint in self._open.values():
+            checkpoint.check_unchanged()
 
     def make_folder(self, write: Callable[[Path], None], key: Hashable) -> Path:
         """Return a folder that `write` filled, once per key; it lasts as long as the models."""

@@ -23,28 +23,54 @@ DTYPES = {
 }  # fmt: skip
 """safetensors' code to torch's dtype."""
 
+KEPT_BYTES = 32 << 20
+"""Tensors up to this size are kept while they are merged, if they are read more than once."""
+
 ROWS = 256
 """Rows that are added up at once for the mean of an embedding: few enough for any memory."""
 
 
-@dataclass(frozen=True, slots=True)
 class FileBlocks:
-    """A tensor on disk, read with pread into one buffer."""
+    """A tensor on disk, read with pread into buffers that are reused.
 
-    checkpoint: Checkpoint
-    entry: Entry
-    scratch: Scratch
+    What a method reads while it reduces is kept where it fits, since it will be read again.
 
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return self.entry.numel
+    Args:
+        checkpoint: whose tensor.
+        entry: which.
+        scratch: of this place in the plan.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, entry: Entry, scratch: Scratch) -> None:
+        self.numel = entry.numel
+        self._checkpoint, self._entry, self._scratch = checkpoint, entry, scratch
+        self._dtype = DTYPES[entry.dtype]
+        self._kept: Tensor | None = None
+        self._filled = 0
+
+    def keep(self) -> None:
+        """Keep from now on what is read, if the whole tensor is small enough."""
+        if self._entry.end - self._entry.start <= KEPT_BYTES:
+            self._kept = self._scratch.take("kept", self.numel, self._dtype)
+
+    def settle(self) -> None:
+        """Keep no more: what a method did not read while it reduced is read once only."""
+        if not self._filled:
+            self._kept = None
 
     def view(self, start: int, length: int) -> Tensor:
         """Read elements [start, start + length)."""
-        buffer = self.scratch.take("raw", length, DTYPES[self.entry.dtype])
+        end = start + length
+        if self._kept is None or start > self._filled:
+            return self._read(start, self._scratch.take("raw", length, self._dtype))
+        if end > self._filled:
+            self._read(self._filled, self._kept[self._filled : end])
+            self._filled = end
+        return self._kept[start:end]
+
+    def _read(self, start: int, buffer: Tensor) -> Tensor:
         raw = buffer.view(torch.uint8).numpy().data
-        self.checkpoint.read_into(self.entry, start * ITEM_BYTES[self.entry.dtype], raw)
+        self._checkpoint.read_into(self._entry, start * ITEM_BYTES[self._entry.dtype], raw)
         return buffer
 
 

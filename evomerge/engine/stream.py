@@ -87,6 +87,7 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
         if model_card:
             prints = models.fingerprints(recipe.models)
             write_text(folder / "README.md", write_card(plan, prints, verdict=verdict))
+        models.check_unchanged()
     return target
 
 

@@ -107,7 +107,12 @@ class Merge:
             granularity=tensor.spec.granularity_for(tensor.values),
             depth=tensor.depth,
         )
+        files = [part for part in (*opened, self.operands.base) if isinstance(part, FileBlocks)]
+        for file in files:
+            file.keep()
         self.formula = tensor.spec.bind(self.operands, tensor.values)
+        for file in files:
+            file.settle()
         self._write = getattr(self.formula, "write", None)
         self._whole: Tensor | None = None
 
@@ -186,8 +191,10 @@ def refuse_nonfinite(tensor: TensorPlan, models: Models) -> None:
         CheckpointError: always.
     """
     for part in stored(tensor):
-        if count := count_nonfinite(models[part.model], part.entry):
-            raise nonfinite_error(part.model, part.entry.name, count)
+        adapter, place = models.adapter(part.model), models[part.model]
+        for entry in (part.entry, *(adapter.entries(part.entry.name) if adapter else ())):
+            if count := count_nonfinite(place, entry):
+                raise nonfinite_error(part.model, entry.name, count)
     if tensor.dtype == "F16":
         raise CheckpointError(
             f"{tensor.name} overflows float16 in this merge", "Set dtype: bfloat16 or float32"

@@ -14,6 +14,10 @@ import torch
 from evomerge.checkpoints.writer import Shape
 from evomerge.engine.plan import TensorPlan
 from evomerge.engine.tensor import Workbench
+from evomerge.tensor_ops.memory import keep_freed_memory
+
+MOST = 256
+"""Threads; each has buffers of its own, and no machine is faster with more."""
 
 
 def count_cores() -> int:
@@ -34,7 +38,8 @@ class Threads:
     """
 
     def __init__(self, count: int, make_bench: Callable[[], Workbench]) -> None:
-        self._count = max(1, count)
+        keep_freed_memory()
+        self._count = max(1, min(count, MOST))
         self._make_bench = make_bench
         self._own = threading.local()
         self._stop = threading.Event()

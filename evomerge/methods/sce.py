@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from evomerge.methods.spec import Fraction, merge_method
-from evomerge.tensor_ops.blocks import Block, Formula, Operands, Scratch
+from evomerge.tensor_ops.blocks import Block, Formula, Operands
+from evomerge.tensor_ops.consensus import Election, Thinning, blend_agreeing
 from evomerge.tensor_ops.quantile import MagnitudeCut, find_magnitude_cuts
-from evomerge.tensor_ops.reductions import fixed_order_dot
+from evomerge.tensor_ops.reductions import fixed_order_dot, gram
 
 
 @merge_method("sce", base="required")
@@ -35,10 +36,14 @@ def sce(operands: Operands, *, select_topk: Fraction = 1.0) -> Formula:
     """
     cut = _select(operands, select_topk)
     weights = _calculate(operands, cut)
+    if cut is None:
+        everything = (Thinning(),) * len(weights)
+        return Election(tuple(weights), everything, "plain", normalize=True)
 
     def formula(block: Block) -> Tensor:
         deltas = _keep(operands, block, cut)
-        return _erase(deltas, weights, block.spare, operands.scratch).add_(block.base)
+        merged = blend_agreeing(deltas, weights, normalize=True, votes="plain", out=block.spare)
+        return merged.add_(block.base)
 
     return formula
 
@@ -93,25 +98,10 @@ def _keep(operands: Operands, block: Block, cut: MagnitudeCut | None) -> list[Te
 def _calculate(operands: Operands, cut: MagnitudeCut | None) -> list[float]:
     """Return the models' weights, which add up to one; all zero where nothing is left."""
     energies = [0.0] * len(operands.models)
-    for block in operands.walk():
+    if cut is None:
+        energies = [row[i] for i, row in enumerate(gram(operands, deltas=True))]
+    for block in operands.walk() if cut else ():
         for i, delta in enumerate(_keep(operands, block, cut)):
             energies[i] = fixed_order_dot(delta, delta, energies[i])
     total = sum(energies) or 1.0
     return [energy / total for energy in energies]
-
-
-def _erase(deltas: list[Tensor], weights: list[float], out: Tensor, scratch: Scratch) -> Tensor:
-    """Average what has the sign of the sum; overwrites `deltas`."""
-    length = len(out)
-    out.copy_(deltas[0])
-    for delta in deltas[1:]:
-        out.add_(delta)
-    one = scratch.take("one", length).fill_(1.0)
-    sign = torch.copysign(one, out, out=one)
-    shares, agrees = scratch.take("shares", length).zero_(), scratch.take("agrees", length)
-    out.zero_()
-    for delta, weight in zip(deltas, weights, strict=True):
-        delta.mul_(sign).clamp_(min=0.0)  # how far it goes with the others
-        shares.add_(torch.sign(delta, out=agrees), alpha=weight)
-        out.add_(delta, alpha=weight)
-    return out.mul_(sign).div_(shares.masked_fill_(shares == 0, 1.0))

@@ -15,6 +15,7 @@ underscore keeps a name from being a Python keyword (`lambda_` is `lambda` in YA
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 from evomerge.methods.parameters import (
@@ -141,10 +142,14 @@ class MethodSpec:
     def bind(self, operands: Operands, values: Mapping[str, Any]) -> Formula:
         """Call the method with YAML-named parameter values."""
         operands = replace(operands, granularity=self.granularity_for(values))
-        keywords = inspect.signature(self.function).parameters
-        return self.function(
-            operands, **{k: values[k.rstrip("_")] for k in keywords if k.rstrip("_") in values}
-        )
+        keywords = {k: values[name] for k, name in _keywords(self.function) if name in values}
+        return self.function(operands, **keywords)
+
+
+@cache
+def _keywords(function: Callable[..., Formula]) -> tuple[tuple[str, str], ...]:
+    """Return a method's keywords and their YAML names; every tensor's merge asks."""
+    return tuple((k, k.rstrip("_")) for k in inspect.signature(function).parameters)
 
 
 METHODS: Registry[MethodSpec] = Registry("merge method", "evomerge.methods")

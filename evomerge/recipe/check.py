@@ -25,6 +25,7 @@ def check_recipe(recipe: Recipe, wrong: Note, warn: Note, *, lenient: bool = Fal
     """
     spec = METHODS.get(recipe.method)
     check = _Check(recipe, spec, wrong, warn, lenient)
+    check.output()
     check.parameters(recipe.parameters, "parameters")
     for module, path, part in slice_paths(recipe):
         check.slice(module, path, part)
@@ -64,7 +65,7 @@ def lookup(
     """Return the schedules that may give a parameter, most specific first."""
     scopes = ([source.parameters] if source else []) + [part.parameters]
     scopes += ([module.parameters] if module else []) + [recipe.parameters]
-    return [found for scope in scopes if (found := dict(scope).get(name))]
+    return [schedule for scope in scopes for key, schedule in scope if key == name]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,21 @@ class _Check:
     wrong: Note
     warn: Note
     lenient: bool
+
+    def output(self) -> None:
+        """Check what is asked of a result that is an adapter: only lists of adapters give one."""
+        recipe, inner = self.recipe, [m for m in self.recipe.named() if isinstance(m, Recipe)]
+        if any(part.output == "lora" for part in inner):
+            self.wrong("", "a recipe inside another gives a model: take `output: lora` out of it")
+        if recipe.output != "lora":
+            if recipe.lora_rank is not None:
+                self.wrong("lora_rank", "only an adapter has a rank: add `output: lora`")
+            return
+        if recipe.modules or not recipe.merges_whole_models or inner:
+            self.wrong("output", "`output: lora` merges adapters listed under `models:`")
+        for key in ("dtype", "out_dtype", "tokenizer", "chat_template"):
+            if getattr(recipe, key) is not None:
+                self.warn(key, "has no effect on an adapter")
 
     def parameters(self, parameters: Parameters, path: str) -> None:
         spec = self.spec

@@ -68,8 +68,11 @@ class Schedule:
 
 def resolve(schedules: Sequence[Schedule], tensor: str, depth: float) -> Value | None:
     """Return the first value that any of the schedules has for a tensor at a depth."""
-    values = (schedule.at(tensor, depth) for schedule in schedules)
-    return next((value for value in values if value is not None), None)
+    for schedule in schedules:
+        value = schedule.at(tensor, depth)
+        if value is not None:
+            return value
+    return None
 
 
 def is_number(value: object) -> TypeGuard[int | float]:

@@ -120,7 +120,7 @@ class TokenizerDocument(Document):
 
     source: NamedModel = "union"
     tokens: dict[str, TokenDocument] | None = None
-    pad_to_multiple_of: Annotated[int, Field(ge=1)] | None = None
+    pad_to_multiple_of: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
 
 
 class RecipeDocument(StackDocument):

@@ -13,8 +13,9 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-BLOCK = 1 << 17
-"""Elements per block: 512 KiB of float32, so that a handful of operands stay in cache."""
+BLOCK = 1 << 19
+"""Elements per block: so many that calls cost little, so few that a handful of operands stay in a
+cache of some megabytes. Native kernels divide it further."""
 
 ALIGNMENT = 1 << 10
 LARGEST_UNIT = 1 << 22

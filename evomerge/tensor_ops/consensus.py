@@ -15,6 +15,7 @@ from evomerge.tensor_ops.random_mask import keep_mask
 from evomerge.tensor_ops.reductions import fixed_order_sum
 
 Consensus = Literal["none", "sum", "count"]
+Votes = Literal["none", "sum", "count", "plain"]
 Chances = Callable[[Tensor], Tensor]
 """A block of a task vector to each element's probability of being kept, float32."""
 
@@ -95,7 +96,8 @@ class Election:
     """The formula of the task-arithmetic family: θ₀ + scale · consensus of wᵢ·thinᵢ(θᵢ - θ₀).
 
     'none' sums all; 'sum' elects per element the sign of the weighted sum, 'count' the sign most
-    models have (+ where they tie), and sums those that have it (Yadav et al., 2023, eq. 1-2).
+    models have (+ where they tie), and sums those that have it (Yadav et al., 2023, eq. 1-2);
+    'plain' elects the sign of the sum before it is weighted (Wan et al., 2024).
     With `normalize` the sum is divided by the weights of those that took part (where these add up
     to zero, by 1). Rounded to float32 after every operation, models in their order.
 
@@ -109,7 +111,7 @@ class Election:
 
     weights: tuple[float, ...]
     thinnings: tuple[Thinning, ...]
-    consensus: Consensus
+    consensus: Votes
     normalize: bool
     scale: float = 1.0
 
@@ -139,9 +141,8 @@ class Election:
     def _combine(self, deltas: Sequence[Tensor], out: Tensor) -> Tensor:
         if self.consensus == "none":
             return divide_(weighted_sum(deltas, self.weights, out), self.divisor)
-        return blend_agreeing(
-            deltas, self.weights, normalize=self.normalize, count=self.consensus == "count", out=out
-        )
+        votes = self.consensus
+        return blend_agreeing(deltas, self.weights, normalize=self.normalize, votes=votes, out=out)
 
 
 def blend_agreeing(
@@ -149,23 +150,24 @@ def blend_agreeing(
     weights: Sequence[float],
     *,
     normalize: bool,
-    count: bool = False,
+    votes: Votes = "sum",
     out: Tensor,
 ) -> Tensor:
     """Elect a sign per element and sum the weighted deltas that have it (Yadav et al., 2023).
 
-    γ = sign(Σ wᵢδᵢ), or with `count` sign(Σ sign(wᵢδᵢ)), +1 for zero;
-    out = Σ_{sign(wᵢδᵢ)=γ} wᵢδᵢ, divided by the weights of those that agree when `normalize`.
-    Overwrites `deltas`.
+    γ = sign(Σ wᵢδᵢ), by 'count' sign(Σ sign(wᵢδᵢ)), by 'plain' sign(Σ δᵢ), +1 for zero;
+    out = Σ_{sign(wᵢδᵢ)=γ} wᵢδᵢ, divided by the weights of those that agree when `normalize`;
+    by 'plain' it is sign(δᵢ) that has to agree. Overwrites `deltas`.
     """
-    weighted_sum(deltas, weights, out)
-    votes = torch.stack([delta.sign() for delta in deltas]).sum(dim=0) if count else out
-    positive = votes >= 0
+    plain = votes == "plain"
+    weighted_sum(deltas, [1.0] * len(weights) if plain else weights, out)
+    count = torch.stack([delta.sign() for delta in deltas]).sum(dim=0) if votes == "count" else out
+    positive = count >= 0
     shares = torch.zeros_like(out) if normalize else None
     out.zero_()
     for weighted, weight in zip(deltas, weights, strict=True):
         agrees = torch.where(positive, weighted > 0, weighted < 0)
-        out.add_(weighted.mul_(agrees))
+        out.add_((weighted.mul_(weight) if plain else weighted).mul_(agrees))
         if shares is not None:
             shares.add_(agrees, alpha=weight)
     if shares is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from evomerge.tensor_ops.quantile import MagnitudeCut
 
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
-CONSENSUS = {"none": 0, "sum": 1, "count": 2}
+CONSENSUS = {"none": 0, "sum": 1, "count": 2, "plain": 3}
 ALL_DRAWS = 1 << 32
 
 

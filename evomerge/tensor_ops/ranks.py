@@ -23,16 +23,19 @@ from evomerge.tensor_ops.native_library import Kernels, Values
 HISTOGRAMS = 4
 UPPER = 1 << 16
 LOWER = 1 << 15
-WIDEST = 1 << 20
-"""Magnitudes that are told apart between two of a sample: 4 MiB of counts."""
-
 WORTH_SAMPLING = 1 << 20
 """Elements from which on a sample saves time."""
 
-PIECES, PIECE = 128, 1024
+COARSE = 1 << 10
+"""Counts that are added up before their order is looked at: fresh memory is slow."""
+
+LEAST_ROOM = 1 << 16
+"""Elements between which a rank is looked for; an eighth of a large tensor's."""
+
+PIECES, PIECE = 256, 256
 """A sample is so many pieces, evenly spread, of so many elements."""
 
-DEVIATIONS = 8.0
+DEVIATIONS = 6.0
 """Standard deviations of a rank in a random sample: neighbours are alike, so more than four."""
 
 Counts = npt.NDArray[np.uint32]
@@ -86,20 +89,41 @@ class Magnitudes:
         raise AssertionError("the blocks changed while they were walked")
 
     def _sample(self) -> Counts:
-        """Bits of the magnitudes of pieces all over the tensor, in ascending order."""
+        """Bits of the magnitudes of pieces all over the tensor."""
         sample = np.empty((PIECES, PIECE), np.uint32)
         for i, start in enumerate(np.linspace(0, self.one.numel - PIECE, PIECES)):
             model, base, length = as_pair(self.one.view(int(start), PIECE))
             self.kernels.write_magnitudes(byref(model), byref(base), length, sample[i].ctypes.data)
-        return np.sort(sample, axis=None)
+        return sample.reshape(-1)
 
     def _find_near(self, rank: int, sample: Counts) -> Rank | None:
-        share = rank / self.one.numel
-        margin = 1 + int(DEVIATIONS * math.sqrt(len(sample) * share * (1 - share)))
-        place = len(sample) - int(share * len(sample))
-        first = int(sample[max(0, place - margin)])
-        end = int(sample[min(len(sample) - 1, place + margin)]) + 1
-        return self._find_between(rank, first, end - first) if end - first <= WIDEST else None
+        """Find the magnitude of a rank among those a sample says are near; else None."""
+        share, size = rank / self.one.numel, len(sample)
+        margin = 1 + int(DEVIATIONS * math.sqrt(size * share * (1 - share)))
+        place = size - int(share * size)
+        low, high = max(0, place - margin), min(size - 1, place + margin)
+        near = np.partition(sample, (low, high))
+        return self._find_among(rank, int(near[low]), int(near[high]) + 1)
+
+    def _find_among(self, rank: int, first: int, end: int) -> Rank | None:
+        """Find the magnitude of a rank by looking at those with bits in [first, end)."""
+        capacity = max(LEAST_ROOM, self.one.numel // 8)
+        buffer = self.one.scratch.take("collected", capacity, torch.int32).numpy().view(np.uint32)
+        room, above = c_int64(capacity), 0
+        for model, base, length in self._walk():
+            above += self.kernels.collect_between(
+                byref(model), byref(base), length, first, end - first,
+                buffer[capacity - room.value :].ctypes.data, byref(room),
+            )  # fmt: skip
+            if room.value < 0:
+                return None
+        found = buffer[: capacity - room.value]
+        if not 1 <= rank - above <= len(found):
+            return None
+        found.partition(len(found) - (rank - above))
+        bits = int(found[len(found) - (rank - above)])
+        larger, equals = int((found > bits).sum()), int((found == bits).sum())
+        return Rank(bits, rank - above - larger, equals)
 
     def _find_below(self, rank: int, upper: Counts) -> Rank:
         found = _count_down(upper, rank)
@@ -127,7 +151,7 @@ class Magnitudes:
         return total
 
     def _zeros(self, length: int) -> Counts:
-        buffer = self.one.scratch.take("counts", WIDEST, torch.int32)[:length]
+        buffer = self.one.scratch.take("counts", HISTOGRAMS * UPPER, torch.int32)[:length]
         counts: Counts = buffer.zero_().numpy().view(np.uint32)
         return counts
 
@@ -137,9 +161,15 @@ class Magnitudes:
 
 def _count_down(counts: Counts, rank: int) -> Rank | None:
     """Find where the count from the top reaches `rank`; None where it lies outside."""
-    at_least = counts[::-1].cumsum(dtype=np.int64)
-    if not 1 <= rank <= int(at_least[-1]):
+    starts = np.arange(0, len(counts), COARSE)
+    groups = np.add.reduceat(counts, starts, dtype=np.int64)[::-1].cumsum()
+    if not 1 <= rank <= int(groups[-1]):
         return None
+    group = int(np.searchsorted(groups, rank))
+    rank -= int(groups[group - 1]) if group else 0
+    first = int(starts[len(starts) - 1 - group])
+    at_least = counts[first : first + COARSE][::-1].cumsum(dtype=np.int64)
     place = int(np.searchsorted(at_least, rank))
-    equals = int(counts[len(counts) - 1 - place])
-    return Rank(len(counts) - 1 - place, rank - int(at_least[place]) + equals, equals)
+    bits = first + len(at_least) - 1 - place
+    equals = int(counts[bits])
+    return Rank(bits, rank - int(at_least[place]) + equals, equals)

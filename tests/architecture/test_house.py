@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,16 @@ def test_module_is_short_and_says_what_it_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST
     assert ast.get_docstring(ast.parse(text)), "a module begins with what it is"
+
+
+def test_every_data_file_is_installed() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = settings["tool"]["setuptools"]["package-data"]["evomerge"]
+    built = {".py", ".pyc", ".cpp", ".hpp", ".so", ".pyd"}
+    data = [f for f in PACKAGE.rglob("*") if f.is_file() and f.suffix not in built]
+    assert len(data) > 20
+    left_out = [f for f in data if not any(f.relative_to(PACKAGE).match(p) for p in patterns)]
+    assert not left_out
 
 
 @pytest.mark.parametrize("folder", PLUG_INS)

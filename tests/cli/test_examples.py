@@ -16,7 +16,9 @@ from evomerge.cli.main import app
 Run = Callable[..., Any]
 WriteRun = Callable[..., Path]
 PACKAGE = str(Path(__file__).parents[2])
-ORDER = ("ls", "cp", "validate", "merge", "extract-lora", "evolve", "resume", "runs", "show")
+ORDER = (
+    "doctor", "ls", "cp", "validate", "merge", "extract-lora", "evolve", "resume", "runs", "show",
+)  # fmt: skip
 
 
 def verbs() -> list[str]:

@@ -45,3 +45,14 @@ def test_what_is_merged_is_told_even_where_a_model_is_missing(
     answer = evomerge("validate", "r.yml")
     assert answer.out == "the result: passthrough of ./gone in the modules text in 1 slices\n"
     assert answer.code == 1
+
+
+def test_a_merge_of_adapters_is_checked_without_its_models(evomerge: Run, tmp_path: Path) -> None:
+    extract = ("extract-lora", "zoo:sort", "zoo:base", "lora", "--max-rank", "2", "-i", "mlp")
+    assert evomerge(*extract).code == 0
+    recipe = "{merge_method: linear, models: [{model: %s, parameters: {weight: 1}}], output: lora}"
+    (tmp_path / "r.yml").write_text(recipe % "./lora")
+    (tmp_path / "gone.yml").write_text(recipe % "./gone")
+    answer = evomerge("validate", "r.yml")
+    assert answer.out.splitlines()[-1].endswith("method linear, adapters 1, modules 12")
+    assert "there is no adapter folder ./gone" in evomerge("validate", "gone.yml").err

@@ -99,6 +99,13 @@ out_dtype: bloat16
         ({"[key]": 1}, "[key]: unknown key '[key]'"),
         ({"name": ""}, "name: string should have at least 1 character"),
         ({"merge_method": "TIES"}, "merge_method: unknown merge method 'TIES' (did you mean 'ties"),
+        ({"lora_rank": 0}, "lora_rank: input should be greater than or equal to 1"),
+        ({"lora_rank": 8}, "lora_rank: only an adapter has a rank: add `output: lora`"),
+        ({"output": "adapter"}, "output: input should be 'model' or 'lora'"),
+        (
+            {"models": [{**TWO[0], "model": {**linear(), "output": "lora"}}]},
+            "a recipe inside another gives a model: take `output: lora` out of it",
+        ),
         ({"dtype": "int8"}, "dtype: input should be 'float32', 'float16', 'bfloat16', 'float64', "),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -106,6 +113,28 @@ out_dtype: bloat16
 def test_each_problem_has_its_path(change: dict[str, Any], problem: str) -> None:
     found = problems(linear(**change))
     assert any(line.startswith(problem) for line in found), found
+
+
+def test_an_adapter_is_merged_of_listed_adapters_alone() -> None:
+    stack = [{"sources": [{**source, "layer_range": [0, 2]} for source in TWO]}]
+    inner = [{"model": linear(), "parameters": {"weight": 1}}]
+    for change in (
+        {"models": None, "slices": stack},
+        {"models": None, "modules": {"text": {"models": TWO}}},
+        {"models": inner},
+    ):
+        (found,) = problems(linear(output="lora", **change))
+        assert found == "output: `output: lora` merges adapters listed under `models:`"
+
+
+def test_what_an_adapter_has_no_use_for_is_told() -> None:
+    settings = {"lora_rank": 8, "dtype": "bfloat16", "chat_template": "chatml"}
+    recipe, warnings = parse_recipe(linear(output="lora", **settings))
+    assert (recipe.output, recipe.lora_rank) == ("lora", 8)
+    assert [str(warning) for warning in warnings] == [
+        "dtype: has no effect on an adapter",
+        "chat_template: has no effect on an adapter",
+    ]
 
 
 @pytest.mark.parametrize("density", [-1e-9, -0.1, 1.0001, float("nan"), [0.5, -1]])

@@ -1,5 +1,7 @@
 """Walking tensors in blocks: every element once, in order, in buffers that are reused."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -68,13 +70,16 @@ def test_blocks_hold_whole_rows_and_whole_counters() -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(rows=st.integers(1, 9), width=st.integers(1, 40), block=st.integers(1, 100))
-def test_blocks_of_rows_hold_whole_rows(rows: int, width: int, block: int) -> None:
+@given(rows=st.integers(1, 600), width=st.integers(1, 40), block=st.integers(1, 4000))
+def test_blocks_of_rows_hold_whole_rows_and_begin_where_sums_do(
+    rows: int, width: int, block: int
+) -> None:
     matrix = torch.arange(rows * width, dtype=torch.float32).view(rows, width)
     operands = gather([matrix], scratch=Scratch(block), granularity="rows")
-    met = [b.models[0].view(-1, width).clone() for b in operands.walk()]
-    assert torch.equal(torch.cat(met), matrix)
-    assert all(piece.numel() <= max(block, width) for piece in met)
+    met = [(b.start, b.models[0].view(-1, width).clone()) for b in operands.walk()]
+    assert torch.equal(torch.cat([piece for _, piece in met]), matrix)
+    assert all(start % ROW == 0 for start, _ in met)
+    assert all(piece.numel() <= max(block, math.lcm(width, ROW)) for _, piece in met)
 
 
 @pytest.mark.parametrize("granularity", ["rows", "tensor"])

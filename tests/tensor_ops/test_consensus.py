@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from evomerge.tensor_ops.blocks import gather
 from evomerge.tensor_ops.consensus import (
-    Consensus,
     Election,
     RandomMask,
     Thinning,
@@ -28,24 +28,26 @@ Rows = tuple[list[tuple[float, ...]], tuple[float, ...]]
 
 
 def agree_on(
-    element: tuple[float, ...], weights: tuple[float, ...], normalize: bool, count: bool
+    element: tuple[float, ...], weights: tuple[float, ...], normalize: bool, votes: str
 ) -> float:
     shares = [weight * delta for weight, delta in zip(weights, element, strict=True)]
-    votes = [(share > 0) - (share < 0) for share in shares] if count else shares
-    sign = 1.0 if math.fsum(votes) >= 0 else -1.0
-    chosen = [k for k, share in enumerate(shares) if share * sign > 0]
+    signs = [(share > 0) - (share < 0) for share in shares]
+    cast = {"sum": shares, "count": signs, "plain": element}[votes]
+    sign = 1.0 if math.fsum(cast) >= 0 else -1.0
+    alike = element if votes == "plain" else shares
+    chosen = [k for k, share in enumerate(alike) if share * sign > 0]
     divisor = math.fsum(weights[k] for k in chosen) if normalize else 1.0
     return math.fsum(shares[k] for k in chosen) / (divisor or 1.0)
 
 
 @settings(deadline=None, max_examples=150)
-@given(case=ROWS, normalize=st.booleans(), count=st.booleans())
-def test_those_that_agree_on_a_sign_are_summed(case: Rows, normalize: bool, count: bool) -> None:
+@given(case=ROWS, normalize=st.booleans(), votes=st.sampled_from(["sum", "count", "plain"]))
+def test_those_that_agree_on_a_sign_are_summed(case: Rows, normalize: bool, votes: Any) -> None:
     rows, weights = case
     deltas = [torch.tensor(column) for column in zip(*rows, strict=True)]
     out = torch.empty(len(rows))
-    blended = blend_agreeing(deltas, weights, normalize=normalize, count=count, out=out)
-    expected = torch.tensor([agree_on(row, weights, normalize, count) for row in rows])
+    blended = blend_agreeing(deltas, weights, normalize=normalize, votes=votes, out=out)
+    expected = torch.tensor([agree_on(row, weights, normalize, votes) for row in rows])
     torch.testing.assert_close(blended, expected, rtol=1e-6, atol=0)
 
 
@@ -54,17 +56,17 @@ def test_the_strongest_and_the_most_elect_different_signs() -> None:
     weights = (1.0, 1.0, 1.0)
     found = [
         blend_agreeing(
-            [d.clone() for d in deltas], weights, normalize=False, count=count, out=torch.empty(1)
+            [d.clone() for d in deltas], weights, normalize=False, votes=votes, out=torch.empty(1)
         ).item()
-        for count in (False, True)
+        for votes in ("sum", "count")
     ]
     assert found == [5.0, -3.0]
 
 
-@pytest.mark.parametrize("count", [False, True])
-def test_a_tie_of_signs_is_positive(count: bool) -> None:
+@pytest.mark.parametrize("votes", ["sum", "count", "plain"])
+def test_a_tie_of_signs_is_positive(votes: Any) -> None:
     deltas = [torch.tensor([2.0, -2.0]), torch.tensor([-2.0, 2.0])]
-    found = blend_agreeing(deltas, (1, 1), normalize=False, count=count, out=torch.empty(2))
+    found = blend_agreeing(deltas, (1, 1), normalize=False, votes=votes, out=torch.empty(2))
     assert found.tolist() == [2, 2]
 
 
@@ -122,8 +124,8 @@ def test_what_chance_keeps_is_divided_by_its_own_probability() -> None:
     assert torch.equal(kept != 0, divided != 0)
 
 
-@pytest.mark.parametrize("consensus", ["none", "sum", "count"])
-def test_an_election_that_nobody_won_leaves_the_base(consensus: Consensus) -> None:
+@pytest.mark.parametrize("consensus", ["none", "sum", "count", "plain"])
+def test_an_election_that_nobody_won_leaves_the_base(consensus: Votes) -> None:
     nobody = Thinning(mask=RandomMask(KEY, 0.0))
     (block,) = gather([VALUES, -VALUES], torch.ones(6)).walk()
     election = Election((0.5, 0.5), (nobody, nobody), consensus, normalize=True)

@@ -16,10 +16,10 @@ from evomerge.errors import EvoMergeException
 from evomerge.tensor_ops import kernels, native_library
 from evomerge.tensor_ops.blocks import Block, Scratch, Views, gather
 from evomerge.tensor_ops.consensus import (
-    Consensus,
     Election,
     RandomMask,
     Thinning,
+    Votes,
     thinned_norms,
 )
 from evomerge.tensor_ops.interpolation import Blend
@@ -159,7 +159,7 @@ def test_an_election_has_the_bits_of_torch(
     election = Election(
         weights=tuple(data.draw(WEIGHTS) for _ in tensors),
         thinnings=tuple(data.draw(thinnings(t.float() - base.float(), start)) for t in tensors),
-        consensus=data.draw(st.sampled_from(get_args(Consensus))),
+        consensus=data.draw(st.sampled_from(get_args(Votes))),
         normalize=data.draw(st.booleans()),
         scale=data.draw(FACTORS),
     )
@@ -275,7 +275,7 @@ def test_more_models_than_fit_into_registers_are_merged() -> None:
     tensors = [torch.randn(300, generator=generator).half() for _ in range(41)]
     check_formula(Blend((0.1,) * 40, deltas=True), tensors[1:], tensors[0])
     thinned = (Thinning(mask=RandomMask((0, "", ""), 0.5)),) * 40
-    for consensus in get_args(Consensus):
+    for consensus in get_args(Votes):
         check_formula(Election((0.1,) * 40, thinned, consensus, True), tensors[1:], tensors[0])
 
 

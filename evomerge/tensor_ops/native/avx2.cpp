@@ -5,7 +5,7 @@
 // copy for all paths.
 #include <cstdint>
 #include <cstring>
-#include <emmintrin.h>
+#include <immintrin.h>
 #include <memory>
 
 #if defined(__clang__)

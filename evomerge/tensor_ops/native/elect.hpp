@@ -40,22 +40,22 @@ inline void thin_run(const T* model, const B* base, float floor, float ceiling, 
   }
 }
 
-// The thinned and weighted task vector of elements [offset, offset + length), a run of one bound;
+// The thinned task vector, times its weight, of elements [offset, offset + length), a run of one bound;
 // `here` is the index of the first in the flat tensor.
-inline void thin(const Thinning& thinning, const Values& model, const Values& base, int64_t offset,
-                 int64_t here, int64_t length, float* out) {
+inline void thin(const Thinning& thinning, float weight, const Values& model, const Values& base,
+                 int64_t offset, int64_t here, int64_t length, float* out) {
   const float floor = bound(thinning.floor, here), ceiling = bound(thinning.ceiling, here);
   with_type(model, offset, [&](const auto* from) {
     with_type(base, offset, [&](const auto* origin) {
       if (thinning.limit == kAllDraws) {
         const auto all = [](int64_t) { return true; };
-        thin_run(from, origin, floor, ceiling, thinning.factor, thinning.weight, length, all, out);
+        thin_run(from, origin, floor, ceiling, thinning.factor, weight, length, all, out);
       } else {
         alignas(64) uint32_t draws[kTile];
         draw(thinning.key, here, length, draws);
         const uint32_t limit = uint32_t(thinning.limit);
         const auto drawn = [&draws, limit](int64_t i) { return draws[i] < limit; };
-        thin_run(from, origin, floor, ceiling, thinning.factor, thinning.weight, length, drawn, out);
+        thin_run(from, origin, floor, ceiling, thinning.factor, weight, length, drawn, out);
       }
     });
   });
@@ -68,24 +68,27 @@ inline float agrees(float vote, float delta) {
   return along > 0.0f ? 1.0f : 0.0f;
 }
 
+// What a vote is: a weighted task vector, its sign, or a task vector not weighted yet.
+enum Vote { kWeighted, kSign, kPlain };
+
 // sum = what agrees with the elected sign, shares = its weights; K task vectors in registers.
-template <int K, bool Count>
+template <int K, Vote V>
 inline void elect_few(const float* deltas, const float* weights, int64_t length, float* sum,
                       float* shares) {
   float weight[K];
   for (int k = 0; k < K; ++k) weight[k] = weights[k];
   EVOMERGE_APART
   for (int64_t i = 0; i < length; ++i) {
-    float vote = Count ? sign(deltas[i]) : deltas[i];
+    float vote = V == kSign ? sign(deltas[i]) : deltas[i];
     for (int k = 1; k < K; ++k) {
       const float delta = deltas[k * kTile + i];
-      vote += Count ? sign(delta) : delta;
+      vote += V == kSign ? sign(delta) : delta;
     }
     float total = 0.0f, share = 0.0f;
     for (int k = 0; k < K; ++k) {
       const float delta = deltas[k * kTile + i];
       const float agreed = agrees(vote, delta);
-      total += delta * agreed;
+      total += (V == kPlain ? delta * weight[k] : delta) * agreed;
       share += weight[k] * agreed;
     }
     sum[i] = total;
@@ -94,16 +97,17 @@ inline void elect_few(const float* deltas, const float* weights, int64_t length,
 }
 
 // The same for any number of task vectors, one walk over each.
-inline void elect_many(const float* deltas, const float* weights, int32_t count, bool counts,
-                       int64_t length, float* sum, float* shares) {
+template <Vote V>
+inline void elect_many(const float* deltas, const float* weights, int32_t count, int64_t length,
+                       float* sum, float* shares) {
   alignas(64) float votes[kTile];
   for (int64_t i = 0; i < length; ++i) {
-    votes[i] = counts ? sign(deltas[i]) : deltas[i];
+    votes[i] = V == kSign ? sign(deltas[i]) : deltas[i];
     sum[i] = shares[i] = 0.0f;
   }
   for (int32_t k = 1; k < count; ++k) {
     const float* delta = deltas + k * kTile;
-    for (int64_t i = 0; i < length; ++i) votes[i] += counts ? sign(delta[i]) : delta[i];
+    for (int64_t i = 0; i < length; ++i) votes[i] += V == kSign ? sign(delta[i]) : delta[i];
   }
   for (int32_t k = 0; k < count; ++k) {
     const float* delta = deltas + k * kTile;
@@ -111,26 +115,26 @@ inline void elect_many(const float* deltas, const float* weights, int32_t count,
     EVOMERGE_APART
     for (int64_t i = 0; i < length; ++i) {
       const float agreed = agrees(votes[i], delta[i]);
-      sum[i] += delta[i] * agreed;
+      sum[i] += (V == kPlain ? delta[i] * weight : delta[i]) * agreed;
       shares[i] += weight * agreed;
     }
   }
 }
 
-template <bool Count>
+template <Vote V>
 inline void elect_signs(const float* deltas, const float* weights, int32_t count, int64_t length,
                         float* sum, float* shares) {
   switch (count) {
     case 1:
-      return elect_few<1, Count>(deltas, weights, length, sum, shares);
+      return elect_few<1, V>(deltas, weights, length, sum, shares);
     case 2:
-      return elect_few<2, Count>(deltas, weights, length, sum, shares);
+      return elect_few<2, V>(deltas, weights, length, sum, shares);
     case 3:
-      return elect_few<3, Count>(deltas, weights, length, sum, shares);
+      return elect_few<3, V>(deltas, weights, length, sum, shares);
     case 4:
-      return elect_few<4, Count>(deltas, weights, length, sum, shares);
+      return elect_few<4, V>(deltas, weights, length, sum, shares);
     default:
-      return elect_many(deltas, weights, count, Count, length, sum, shares);
+      return elect_many<V>(deltas, weights, count, length, sum, shares);
   }
 }
 
@@ -152,8 +156,8 @@ class Ballot {
 
   EVOMERGE_ONCE const float* merge(int64_t offset, int64_t length) {
     for (int32_t k = 0; k < call_.count; ++k)
-      thin(call_.thinnings[k], call_.models[k], call_.base, offset, call_.start + offset, length,
-           deltas_.get() + k * kTile);
+      thin(call_.thinnings[k], call_.consensus == kPlainSum ? 1.0f : weights_[k], call_.models[k],
+           call_.base, offset, call_.start + offset, length, deltas_.get() + k * kTile);
     if (call_.consensus == kNone)
       add_all(length);
     else
@@ -174,9 +178,11 @@ class Ballot {
 
   void elect(int64_t length) {
     if (call_.consensus == kCount)
-      elect_signs<true>(deltas_.get(), weights_.get(), call_.count, length, sum_, shares_);
+      elect_signs<kSign>(deltas_.get(), weights_.get(), call_.count, length, sum_, shares_);
+    else if (call_.consensus == kPlainSum)
+      elect_signs<kPlain>(deltas_.get(), weights_.get(), call_.count, length, sum_, shares_);
     else
-      elect_signs<false>(deltas_.get(), weights_.get(), call_.count, length, sum_, shares_);
+      elect_signs<kWeighted>(deltas_.get(), weights_.get(), call_.count, length, sum_, shares_);
     if (!call_.normalize) return;
     for (int64_t i = 0; i < length; ++i) sum_[i] /= shares_[i] == 0.0f ? 1.0f : shares_[i];
   }

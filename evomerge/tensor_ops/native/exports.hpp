@@ -45,6 +45,12 @@ EVOMERGE_API int64_t EVOMERGE(count_between)(const Values* model, const Values* 
   return path::count_between(*model, *base, length, first, width, counts);
 }
 
+EVOMERGE_API int64_t EVOMERGE(collect_between)(const Values* model, const Values* base, int64_t length,
+                                               uint32_t first, uint32_t width, uint32_t* out,
+                                               int64_t* room) {
+  return path::collect_between(*model, *base, length, first, width, out, room);
+}
+
 EVOMERGE_API void EVOMERGE(write_magnitudes)(const Values* model, const Values* base, int64_t length,
                                              uint32_t* bits) {
   path::write_magnitudes(*model, *base, length, bits);

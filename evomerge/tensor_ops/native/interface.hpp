@@ -7,7 +7,7 @@ namespace evomerge {
 
 // Counts up with every change of what is declared here or in exports.hpp; a library whose
 // version is not VERSION in native_library.py is not used.
-constexpr int32_t kVersion = 1;
+constexpr int32_t kVersion = 2;
 
 enum Dtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 
@@ -46,7 +46,7 @@ struct Blend {
   float scale;     // of the task vectors' sum
 };
 
-enum Consensus : int32_t { kNone = 0, kSum = 1, kCount = 2 };
+enum Consensus : int32_t { kNone = 0, kSum = 1, kCount = 2, kPlainSum = 3 };
 
 struct Election {
   const Values* models;

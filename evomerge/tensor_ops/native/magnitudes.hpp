@@ -94,6 +94,77 @@ inline int64_t count_between(const Values& model, const Values& base, int64_t le
   return above;
 }
 
+// Append to `out` the words of a tile that lie in [first, first + width), in order; how many. There
+// must be room for kSpare words more than there are. Branches would be missed too often.
+constexpr int64_t kSpare = 8;
+
+#if defined(__AVX2__)
+
+// For every set of eight lanes the places to gather them from, so that they come to lie in front.
+struct Lanes {
+  alignas(32) uint32_t front[256][8];
+  constexpr Lanes() : front() {
+    for (int set = 0; set < 256; ++set)
+      for (int lane = 0, next = 0; lane < 8; ++lane)
+        if (set >> lane & 1) front[set][next++] = lane;
+  }
+};
+inline constexpr Lanes kLanes{};
+
+inline int64_t pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
+  const __m256i origin = _mm256_set1_epi32(int(first));
+  const __m256i most = _mm256_set1_epi32(int(width - 1));
+  uint32_t* next = out;
+  int64_t i = 0;
+  for (; i + 8 <= length; i += 8) {
+    const __m256i word = _mm256_load_si256(reinterpret_cast<const __m256i*>(bits + i));
+    const __m256i place = _mm256_sub_epi32(word, origin);
+    const __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(place, most), place);
+    const unsigned set = unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(inside)));
+    const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kLanes.front[set]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(next), _mm256_permutevar8x32_epi32(word, order));
+    next += __builtin_popcount(set);
+  }
+  for (; i < length; ++i)
+    if (bits[i] - first < width) *next++ = bits[i];
+  return next - out;
+}
+
+#else
+
+inline int64_t pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
+  uint32_t* next = out;
+  for (int64_t i = 0; i < length; ++i) {
+    *next = bits[i];
+    next += bits[i] - first < width ? 1 : 0;
+  }
+  return next - out;
+}
+
+#endif
+
+// Append to `out` the magnitudes whose bits lie in [first, first + width), as long as there is
+// room for a whole tile; lessens `room` by their number, or makes it negative where it was too
+// little. Returns how many lie above.
+inline int64_t collect_between(const Values& model, const Values& base, int64_t length, uint32_t first,
+                               uint32_t width, uint32_t* out, int64_t* room) {
+  int64_t above = 0;
+  each_tile(model, base, length, [&](int64_t, int64_t here, const uint32_t* bits) {
+    if (*room < kTile + kSpare) {
+      *room = -1;
+      return false;
+    }
+    uint32_t larger = 0;
+    for (int64_t i = 0; i < here; ++i) larger += bits[i] >= first + width ? 1u : 0u;
+    above += larger;
+    const int64_t picked = pick(bits, here, first, width, out);
+    out += picked;
+    *room -= picked;
+    return true;
+  });
+  return above;
+}
+
 // Index of the element that is the left-th of those with these bits, or -1; lessens `left` by
 // those that were met.
 inline int64_t find_equal(const Values& model, const Values& base, int64_t length, uint32_t wanted,

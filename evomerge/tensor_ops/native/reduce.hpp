@@ -52,7 +52,7 @@ inline void thin_row(const Thinning& thinning, const Values& model, const Values
                      int64_t offset, int64_t here, int64_t length, float* row) {
   for (int64_t done = 0, end; done < length; done = end) {
     end = clip(thinning, here + done, here + length) - here;
-    thin(thinning, model, base, offset + done, here + done, end - done, row + done);
+    thin(thinning, thinning.weight, model, base, offset + done, here + done, end - done, row + done);
   }
   for (int64_t i = length; i < kRow; ++i) row[i] = 0.0f;
 }
