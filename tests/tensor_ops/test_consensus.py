@@ -14,6 +14,7 @@ from evomerge.tensor_ops.consensus import (
     Election,
     RandomMask,
     Thinning,
+    Votes,
     blend_agreeing,
 )
 from evomerge.tensor_ops.quantile import MagnitudeCut

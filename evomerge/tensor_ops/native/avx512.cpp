@@ -15,6 +15,7 @@
 #endif
 
 #define EVOMERGE_PATH avx512
+#define EVOMERGE_PICKS_BY_LANES
 #include "exports.hpp"
 
 #if defined(__clang__)

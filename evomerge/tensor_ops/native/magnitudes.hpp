@@ -94,12 +94,29 @@ inline int64_t count_between(const Values& model, const Values& base, int64_t le
   return above;
 }
 
-// Append to `out` the words of a tile that lie in [first, first + width), in order; how many. There
-// must be room for kSpare words more than there are. Branches would be missed too often.
+// What became of a tile: where the next word that is picked goes, how many words lie above.
+struct Picked {
+  uint32_t* next;
+  int64_t above;
+};
+
+// Append the words of a tile that lie in [first, first + width), in order, and count those above.
+// There must be room for kSpare words more than there are. Branches would be missed too often.
 constexpr int64_t kSpare = 8;
 
-#if defined(__AVX2__)
+inline Picked pick_one_by_one(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width,
+                              Picked picked) {
+  for (int64_t i = 0; i < length; ++i) {
+    *picked.next = bits[i];
+    picked.next += bits[i] - first < width ? 1 : 0;
+    picked.above += bits[i] >= first + width ? 1 : 0;
+  }
+  return picked;
+}
 
+#if defined(EVOMERGE_PICKS_BY_LANES)
+
+// Compilers do not find this by themselves.
 // For every set of eight lanes the places to gather them from, so that they come to lie in front.
 struct Lanes {
   alignas(32) uint32_t front[256][8];
@@ -111,34 +128,34 @@ struct Lanes {
 };
 inline constexpr Lanes kLanes{};
 
-inline int64_t pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
+inline Picked pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
   const __m256i origin = _mm256_set1_epi32(int(first));
   const __m256i most = _mm256_set1_epi32(int(width - 1));
+  const __m256i end = _mm256_set1_epi32(int(first + width));
+  __m256i above = _mm256_setzero_si256();
   uint32_t* next = out;
   int64_t i = 0;
   for (; i + 8 <= length; i += 8) {
     const __m256i word = _mm256_load_si256(reinterpret_cast<const __m256i*>(bits + i));
     const __m256i place = _mm256_sub_epi32(word, origin);
     const __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(place, most), place);
+    above = _mm256_sub_epi32(above, _mm256_cmpeq_epi32(_mm256_max_epu32(word, end), word));
     const unsigned set = unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(inside)));
     const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kLanes.front[set]));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(next), _mm256_permutevar8x32_epi32(word, order));
     next += __builtin_popcount(set);
   }
-  for (; i < length; ++i)
-    if (bits[i] - first < width) *next++ = bits[i];
-  return next - out;
+  alignas(32) uint32_t counts[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(counts), above);
+  Picked picked{next, 0};
+  for (const uint32_t count : counts) picked.above += count;
+  return pick_one_by_one(bits + i, length - i, first, width, picked);
 }
 
 #else
 
-inline int64_t pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
-  uint32_t* next = out;
-  for (int64_t i = 0; i < length; ++i) {
-    *next = bits[i];
-    next += bits[i] - first < width ? 1 : 0;
-  }
-  return next - out;
+inline Picked pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
+  return pick_one_by_one(bits, length, first, width, Picked{out, 0});
 }
 
 #endif
@@ -154,12 +171,10 @@ inline int64_t collect_between(const Values& model, const Values& base, int64_t 
       *room = -1;
       return false;
     }
-    uint32_t larger = 0;
-    for (int64_t i = 0; i < here; ++i) larger += bits[i] >= first + width ? 1u : 0u;
-    above += larger;
-    const int64_t picked = pick(bits, here, first, width, out);
-    out += picked;
-    *room -= picked;
+    const Picked picked = pick(bits, here, first, width, out);
+    above += picked.above;
+    *room -= picked.next - out;
+    out = picked.next;
     return true;
   });
   return above;
