@@ -23,10 +23,11 @@ METHODS_INTRODUCTION = """# Merge methods
 
 Written from the methods' own declarations; `evomerge ls methods` shows the same table. A parameter
 in a recipe may be a number, a gradient over the layers, or a list of values with filters (see
-[recipes](recipes.md)). The last column is the range in which a search looks by default.
+[recipes](recipes.md)). The last column is where a search looks by default.
 `merge_tensors(name, tensors, base, **parameters)` of `evomerge.methods` merges plain tensors.
 
-All arithmetic is done in float32 or wider and rounded once to the result's dtype.
+All arithmetic is done in float32 or wider and rounded once to the result's dtype. Blocks are read
+as float32: of float64 models only what `passthrough` copies unscaled keeps its last digits.
 """
 FILLED_IN = ("dimension", "seed", "target", "setup")
 
@@ -119,9 +120,7 @@ def _row(parameter: ParameterSpec) -> str:
     values += ["true, false"] if bool in parameter.kinds else []
     values += [f"`{choice}`" for choice in parameter.choices]
     default = "required" if parameter.default is MISSING else str(parameter.default).lower()
-    search = parameter.search
-    searched = f"{search.low:g} to {search.high:g}" if search else ""
-    return f"| {name} | {', '.join(values)} | {default} | {searched} |"
+    return f"| {name} | {', '.join(values)} | {default} | {parameter.sought} |"
 
 
 def _options(plug_in: object) -> Iterator[str]:

@@ -12,6 +12,8 @@ from evomerge.errors import CheckpointError
 from evomerge.registry import suggest
 
 ZOO = "zoo:"
+LONGEST = 2000
+"""Characters of a reference; more are a mistake, and every '+' in them would be looked at."""
 SAFE_FILES = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]
 
@@ -55,6 +57,10 @@ def parse_reference(text: str) -> Reference:
     Raises:
         CheckpointError: a part is empty.
     """
+    if len(text) > LONGEST:
+        raise CheckpointError(
+            f"{text[:40]!r}… is no model: it has {len(text)} characters", f"At most {LONGEST}"
+        )
     if _is_folder(text):
         return Reference(text)
     readings = _splits(text, "+")

@@ -1,9 +1,12 @@
 """`evomerge ls`: what there is."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from evomerge.methods.spec import ParameterSpec
 
 NAME = "ls"
 EXAMPLE = "evomerge ls methods"
@@ -37,22 +40,28 @@ def command(
 
 def _methods() -> Iterator[Row]:
     from evomerge.methods import METHODS
-    from evomerge.methods.spec import MISSING
 
     for name, spec in METHODS.items():
-        parameters = [
-            f"{p.name}{' per model' * p.per_model}"
-            + ("" if p.default in (MISSING, None) else f" = {str(p.default).lower()}")
-            + (f" in {p.range}" if p.range else "")
-            + (f" (searched {p.search.low:g}…{p.search.high:g})" if p.search else "")
-            for p in spec.parameters.values()
-        ]
         yield {
             "name": name,
             "base": spec.base,
             "what it does": spec.summary,
-            "parameters": "; ".join(parameters),
+            "parameters": "; ".join(map(_parameter, spec.parameters.values())),
         }
+
+
+def _parameter(parameter: "ParameterSpec") -> str:
+    from evomerge.methods.spec import MISSING
+
+    missing = parameter.default is MISSING
+    options = "|".join(str(option).lower() for option in parameter.options)
+    return (
+        f"{parameter.name}{' per model' * parameter.per_model}"
+        + (" (required)" if missing else f" = {str(parameter.default).lower()}")
+        + (f" in {parameter.range}" if parameter.range else "")
+        + (f" of {options}" if parameter.choices else "")
+        + (f" (searched: {parameter.sought})" if parameter.search else "")
+    )
 
 
 def _plug_ins(module: str, table: str) -> Callable[[], Iterator[Row]]:

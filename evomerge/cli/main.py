@@ -69,7 +69,9 @@ def main() -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ?
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        if (code := app(standalone_mode=False) or 0) == INTERRUPTED:
+            raise KeyboardInterrupt  # of which typer has made an exit code
+        sys.exit(code)
     except EvoMergeException as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)

@@ -27,6 +27,9 @@ from evomerge.recipe.schedule import resolve
 
 logger = logging.getLogger(__name__)
 
+NOTICEABLE = 1e-4
+"""Share of a change whose loss is told; below it is rounding."""
+
 
 def merge_into_adapter(recipe: Recipe, out: Path, *, seed: int = 0, replace: bool = False) -> Path:
     """Merge adapters into one adapter folder that peft loads; it appears complete or not at all.
@@ -42,7 +45,9 @@ def merge_into_adapter(recipe: Recipe, out: Path, *, seed: int = 0, replace: boo
         OutputError: the folder cannot be written.
     """
     draft = AdapterMerge(recipe, Models(), seed).draft()
-    logger.warning("ranks cost %.2g of the change", draft.error)
+    if draft.error > NOTICEABLE:
+        lost = f"{draft.error:.1%} of the merged change (by norm) is lost to the adapter's rank"
+        logger.warning("%s; a higher lora_rank keeps more", lost)
     with atomic_folder(out, expected_bytes=draft.bytes, replace=replace) as folder:
         draft.write(folder)
         write_text(folder / "mergekit_config.yml", write_yaml(recipe.to_document()))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evomerge.checkpoints.architecture import find_spelling
 from evomerge.engine.models import Models
 from evomerge.engine.plan import Plan, TensorPlan
 from evomerge.engine.tensor import Workbench, open_result
@@ -56,15 +57,16 @@ class Resident:
 
     def _target(self, tensor: TensorPlan) -> Tensor | None:
         name = tensor.name
-        for spelling in (name, self._prefix + name, name.removeprefix(self._prefix)):
-            if spelling in self._state:
-                target = self._state[spelling]
-                if tuple(target.shape) != tensor.shape:
-                    raise CheckpointError(
-                        f"{name} is {list(tensor.shape)} in the files, {list(target.shape)} live"
-                    )
-                return target
-        return None
+        names = (name, self._prefix + name, name.removeprefix(self._prefix))
+        spelled = next((s for n in names if (s := find_spelling(n, self._state))), None)
+        if spelled is None:
+            return None
+        target = self._state[spelled]
+        if tuple(target.shape) != tensor.shape:
+            raise CheckpointError(
+                f"{name} is {list(tensor.shape)} in the files, {list(target.shape)} live"
+            )
+        return target
 
     def _check_coverage(self, targets: dict[str, Tensor | None]) -> None:
         """Every parameter must be written, else the last candidate would shine through."""

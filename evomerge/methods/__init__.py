@@ -5,7 +5,7 @@ reach the same formulas through `evomerge.engine`.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -81,6 +81,7 @@ def merge_tensors(
     spec = method if isinstance(method, MethodSpec) else METHODS.get(method)
     _check_tensors(spec, tensors, base)
     settled = spec.settle(values, len(tensors))
+    _check_weights(spec, settled)
     granularity = spec.granularity_for(settled)
     identity = {"seed": seed, "name": name, "keys": tuple(keys)}
     operands = gather(tensors, base, depth=depth, granularity=granularity, **identity)
@@ -94,13 +95,22 @@ def merge_tensors(
 def _check_tensors(spec: MethodSpec, tensors: Sequence[Tensor], base: Tensor | None) -> None:
     if spec.base != "optional" and (base is not None) != (spec.base == "required"):
         raise ValueError(f"{spec.name} {'needs a' if base is None else 'takes no'} base tensor")
-    most = math.inf if spec.max_models is None else spec.max_models
-    if not spec.min_models <= len(tensors) <= most:
-        wanted = f"{spec.min_models} to {most} tensors besides a base"
-        raise ValueError(f"{spec.name} takes {wanted}, not {len(tensors)}")
+    least, most = spec.min_models, spec.max_models
+    if not least <= len(tensors) <= (most or math.inf):
+        wanted = f"{least}" if most == least else f"{least} to {most or 'any number of'}"
+        raise ValueError(f"{spec.name} takes {wanted} tensors besides a base, not {len(tensors)}")
     shapes = {tuple(t.shape) for t in (*tensors, *([] if base is None else [base]))}
     if len(shapes) > 1:
         raise ValueError(f"the tensors differ in shape: {', '.join(map(str, sorted(shapes)))}")
+
+
+def _check_weights(spec: MethodSpec, settled: Mapping[str, Any]) -> None:
+    """Refuse weights that cancel where their sum divides; with a base that is the answer."""
+    if not settled.get("normalize") or spec.zero_gives_base:
+        return
+    weights = settled["weight"]
+    if abs(math.fsum(weights)) <= 1e-9 * math.fsum(map(abs, weights)):
+        raise ValueError(f"{spec.name} cannot normalize weights that sum to zero")
 
 
 __all__ = [

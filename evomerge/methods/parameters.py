@@ -117,6 +117,13 @@ class ParameterSpec:
         """Every value that is not a number."""
         return ((False, True) if bool in self.kinds else ()) + self.choices
 
+    @property
+    def sought(self) -> str:
+        """Where a search looks by default, in words; empty when it does not."""
+        if self.search is None:
+            return ""
+        return f"{self.search.low:g} to {self.search.high:g}" if float in self.kinds else "all"
+
     def complain(self, value: object) -> str:
         """Say what is wrong with `value`; empty when nothing is."""
         if value is None and self.default is None:

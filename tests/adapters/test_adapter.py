@@ -228,6 +228,27 @@ def test_tensors_that_make_no_adapter_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_weights_that_lie_elsewhere_are_refused(folder: Path, tmp_path: Path) -> None:
+    file = folder / "adapter_model.safetensors"
+    file.symlink_to(file.rename(tmp_path / "elsewhere"))
+    with pytest.raises(CheckpointError, match=r"is a link out of its folder, to .*elsewhere"):
+        Adapter(str(folder))
+
+
+@pytest.mark.parametrize("alpha", [10**400, -(10**400), float("nan"), float("inf"), "8", None])
+def test_a_scale_that_is_no_number_is_refused(folder: Path, alpha: Any) -> None:
+    change_config(folder, lora_alpha=alpha)
+    with pytest.raises(CheckpointError, match=r"says lora_alpha: .*, which is no number"):
+        Adapter(str(folder))
+
+
+def test_the_tensors_that_change_a_models_tensor_are_told(folder: Path) -> None:
+    adapter = Adapter(str(folder))
+    entries = adapter.entries("model.layers.0.self_attn.q_proj.weight")
+    assert {e.name for e in entries} == {f"{NAME}A.weight", f"{NAME}B.weight"}
+    assert adapter.entries("model.norm.weight") == []
+
+
 def test_missing_and_damaged_files_are_refused(folder: Path) -> None:
     file = folder / "adapter_model.safetensors"
     whole = file.read_bytes()

@@ -215,6 +215,15 @@ def test_a_layer_more_than_the_config_states_belongs_to_the_stack() -> None:
     assert (layout.stack, layout.layers) == ("model.layers.", 4)
 
 
+@pytest.mark.parametrize("odd", ["²", "٣", "12345", "9" * 400])
+@pytest.mark.parametrize("stated", [3, 10**12, -1, True])
+def test_what_is_no_number_of_a_layer_makes_no_layer(odd: str, stated: int) -> None:
+    names = [*stack("model.layers.", 3), f"model.layers.{odd}.w"]
+    (layout,) = read_modules({"num_hidden_layers": stated}, names)
+    assert (layout.stack, layout.layers) == ("model.layers.", 3)
+    assert layout.locate(names[-1]) is None
+
+
 def test_two_stacks_of_no_known_role_are_called_by_their_prefixes() -> None:
     names = [*stack("left.layers.", 2), *stack("right.h.", 3), "left.norm.weight"]
     found = by_module({"num_hidden_layers": 3, "n_layer": 2}, names)

@@ -113,6 +113,7 @@ def test_of_several_templates_of_a_model_the_default_counts(tmp_path: Path) -> N
         "{% for m in messages %}{{ m.content }}{% endfor %}",
         "{% for m in messages %}{% if m.x %}{% break %}{% endif %}{% endfor %}",
         "{% generation %}{{ messages }}{% endgeneration %}",
+        "{{ 'a' * 10**10 }}{{ 9**9**9 }}",
         "{{ raise_exception('no') }}{{ strftime_now('%Y') }}{{ messages | tojson(indent=2) }}",
     ],
 )

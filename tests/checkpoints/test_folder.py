@@ -43,7 +43,8 @@ def test_shards_are_found_through_the_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../one.safetensors", "/etc/passwd", "sub/x", "..", ".", "", "a\0b"]
+    "name",
+    ["../one.safetensors", "/etc/passwd", "sub/x", "..", ".", "", "a\0b", "\ud800", "a" * 256],
 )
 def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path, name: str) -> None:
     folder = make_sharded(tmp_path / "model")
@@ -157,6 +158,19 @@ def test_a_pipe_in_place_of_a_weight_file_is_not_waited_for(tmp_path: Path) -> N
     (folder / SINGLE).unlink()
     os.mkfifo(folder / SINGLE)
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: it is no file"):
+        Checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("name", ["config.json", INDEX])
+def test_a_pipe_or_a_link_in_place_of_a_json_file_is_not_read(tmp_path: Path, name: str) -> None:
+    folder = make_sharded(tmp_path / "model")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(CheckpointError, match=r"json is damaged: it is no file"):
+        Checkpoint(str(folder))
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    with pytest.raises(CheckpointError, match=r"is a link out of its folder, to /dev/zero"):
         Checkpoint(str(folder))
 
 

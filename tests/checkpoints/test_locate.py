@@ -205,3 +205,8 @@ def test_a_folder_has_no_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_half_a_reference_is_refused(text: str) -> None:
     with pytest.raises(CheckpointError, match=r"is not a model\. Write model, model@revision"):
         parse_reference(text)
+
+
+def test_a_reference_without_end_is_refused_at_once() -> None:
+    with pytest.raises(CheckpointError, match="is no model: it has 6000 characters"):
+        parse_reference("+@" * 3000)

@@ -1,5 +1,6 @@
 """PyTorch's own files: read where no safetensors are, never run."""
 
+import io
 import json
 import os
 import pickle
@@ -129,6 +130,36 @@ def test_files_from_before_pytorch_1_6_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2)}, file, _use_new_zipfile_serialization=False)
     with pytest.raises(CheckpointError, match=r"PyTorch before 1\.6.*save it as safetensors"):
         read_pickle(file)
+
+
+def test_a_part_cut_short_is_not_filled_up_from_the_next(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "model", {"a": torch.ones(100), "b": torch.zeros(1000)})
+    whole = (folder / PICKLE).read_bytes()
+    with (
+        zipfile.ZipFile(io.BytesIO(whole)) as parts,
+        zipfile.ZipFile(folder / PICKLE, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for part in parts.infolist():
+            content = parts.read(part)
+            first = part.filename.endswith("data/0")
+            archive.writestr(part.filename, content[:16] if first else content)
+    with pytest.raises(CheckpointError, match=r"does not say where a is|tensor a lies beyond"):
+        Checkpoint(str(folder))
+
+
+def test_an_archive_that_another_tool_has_packed_is_not_read_at_the_wrong_places(
+    tmp_path: Path,
+) -> None:
+    folder = make_folder(tmp_path / "model", {f"t{i}": torch.full((9,), i) for i in range(9)})
+    whole = (folder / PICKLE).read_bytes()
+    with (
+        zipfile.ZipFile(io.BytesIO(whole)) as parts,
+        zipfile.ZipFile(folder / PICKLE, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for part in parts.infolist():
+            archive.writestr(part.filename, parts.read(part))
+    with pytest.raises(CheckpointError, match=r"does not say where t\d is. Load it with transfor"):
+        Checkpoint(str(folder))
 
 
 def test_a_compressed_archive_is_refused_before_it_unfolds(tmp_path: Path) -> None:

@@ -64,6 +64,33 @@ def test_a_file_cut_short_while_it_is_open_is_a_clear_error(tmp_path: Path) -> N
         checkpoint.read_into(entry, 0, memoryview(bytearray(4000)))
 
 
+def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "model", a=torch.zeros(1000))
+    checkpoint = Checkpoint(str(folder))
+    checkpoint.read_into(checkpoint.entries["a"], 0, memoryview(bytearray(4)))
+    checkpoint.check_unchanged()
+    with (folder / SINGLE).open("r+b") as stream:
+        stream.seek(-4, os.SEEK_END)
+        stream.write(b"more")
+    os.utime(folder / SINGLE, ns=(1, 1))  # clocks of files are coarse
+    with pytest.raises(CheckpointError, match=r"safetensors has changed while it was read. Run"):
+        checkpoint.check_unchanged()
+
+
+def test_a_file_that_is_replaced_before_it_is_read_is_noticed_and_later_does_not_matter(
+    tmp_path: Path,
+) -> None:
+    folder = make_folder(tmp_path / "model", a=torch.zeros(1000))
+    before, after = Checkpoint(str(folder)), Checkpoint(str(folder))
+    before.read_into(before.entries["a"], 0, memoryview(bytearray(4)))
+    other = make_folder(tmp_path / "other", a=torch.ones(1000))
+    os.replace(other / SINGLE, folder / SINGLE)
+    before.check_unchanged()
+    after.read_into(after.entries["a"], 0, memoryview(bytearray(4)))
+    with pytest.raises(CheckpointError, match="has changed while it was read"):
+        after.check_unchanged()
+
+
 def test_a_file_removed_after_opening_is_a_clear_error(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "model")
     checkpoint = Checkpoint(str(folder))

@@ -128,8 +128,47 @@ def test_an_exception_or_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
         assert os.listdir(tmp_path) == []
 
 
-def stop_within(target: Path, trouble: type[BaseException], *, replace: bool = False) -> None:
+def test_folders_made_for_a_result_go_with_it_unless_somebody_uses_them(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stop"):
+        stop_within(tmp_path / "some" / "deep" / "out", ValueError)
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(ValueError, match="stop"):
+        stop_within(tmp_path / "some" / "deep" / "out", ValueError, beside=tmp_path / "some/other")
+    assert os.listdir(tmp_path / "some") == ["other"]
+
+
+def test_a_check_leaves_nothing(tmp_path: Path) -> None:
+    check_target(tmp_path / "some" / "deep" / "out", expected_bytes=1)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_link_to_a_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "out")
+    for replace in (False, True):
+        with atomic_folder(tmp_path / "link", replace=replace) as folder:
+            assert folder.parent == tmp_path / "disk"
+            (folder / "new").touch()
+        assert (tmp_path / "link").is_symlink()
+        assert os.listdir(tmp_path / "link") == ["new"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a place that is mounted")
+def test_a_mount_point_is_refused_at_once() -> None:
+    with pytest.raises(OutputError, match=r"/proc is a mount point.* Choose a folder in it"):
+        check_target(Path("/proc"), replace=True)
+
+
+def stop_within(
+    target: Path,
+    trouble: type[BaseException],
+    *,
+    replace: bool = False,
+    beside: Path | None = None,
+) -> None:
     with atomic_folder(target, replace=replace) as folder:
+        if beside:
+            beside.touch()
         (folder / "new").write_text("new")
         raise trouble("stop")
 

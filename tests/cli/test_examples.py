@@ -164,7 +164,7 @@ def test_runs_reads_a_store_without_torch(
 @pytest.mark.slow
 def test_demo_ends_with_a_verdict_and_a_winner(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "evomerge", "demo"],
+        [sys.executable, "-m", "evomerge", "demo", "--evaluations", "14"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": PACKAGE},
         capture_output=True,

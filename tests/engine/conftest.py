@@ -12,6 +12,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2},
     "mistral": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2},
     "qwen2": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2},
+    "mixtral": {"hidden_size": 16, "intermediate_size": 24, "num_local_experts": 2},
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 24},
     "opt": {"hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 16},
     "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 3, "n_positions": 32},

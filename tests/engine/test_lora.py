@@ -142,6 +142,19 @@ def test_other_methods_merge_each_modules_change(
     assert all(torch.equal(merged[name], again[name]) for name in plain)
 
 
+@pytest.mark.parametrize(("rank", "told"), [({}, False), ({"lora_rank": 1}, True)])
+def test_only_a_rank_that_costs_something_is_told(
+    adapters: list[Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    rank: dict[str, int],
+    told: bool,
+) -> None:
+    settings: dict[str, Any] = {"parameters": {"weight": 1.0}, "output": "lora", **rank}
+    merge(document("linear", [str(a) for a in adapters], **settings), tmp_path / "lora")
+    assert ("lost to the adapter's rank" in caplog.text) is told
+
+
 def test_what_is_no_list_of_adapters_is_refused(base: Path, tmp_path: Path) -> None:
     sources = [{"sources": [{"model": str(base), "layer_range": [0, 2]}]}]
     sliced = {"merge_method": "passthrough", "slices": sources, "output": "lora"}

@@ -275,12 +275,24 @@ def test_a_live_model_of_another_shape_is_refused_naming_both_shapes(
         Resident(module, models).write(plan)
 
 
-def test_an_architecture_whose_files_use_other_names_is_one_clear_line(
+def test_an_architecture_whose_files_use_other_names_is_written_by_its_own(
     tiny_model: MakeFamily, tmp_path: Path
 ) -> None:
     from transformers import AutoModelForCausalLM
 
     recipe = recipe_for("linear", [tiny_model("gpt_neox", seed) for seed in range(3)])
+    module, plan = live(recipe)
+    assert {t.name for t in plan.tensors} - set(module.state_dict()) == {"embed_out.weight"}
+    loaded = AutoModelForCausalLM.from_pretrained(merge(recipe, tmp_path / "out"))
+    assert_same_bits(module, loaded.state_dict())
+
+
+def test_an_architecture_whose_files_hold_other_tensors_is_one_clear_line(
+    tiny_model: MakeFamily, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    recipe = recipe_for("linear", [tiny_model("mixtral", seed) for seed in range(3)])
     with pytest.raises(
         CheckpointError, match="not supported in memory; `evomerge merge` writes"
     ) as e:

@@ -1,6 +1,7 @@
 """Threads: the same bits for any number of them, and nobody is left running."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from evomerge.engine import Models, make_plan, merge
 from evomerge.engine.plan import TensorPlan
 from evomerge.engine.tensor import Workbench
-from evomerge.engine.threads import Interrupted, Threads
+from evomerge.engine.threads import MOST, Interrupted, Threads
 from evomerge.errors import CheckpointError
 from evomerge.recipe import parse_recipe
 
@@ -64,6 +65,20 @@ def test_a_failure_stops_the_others(tiny_model: MakeFamily) -> None:
         list(threads.run(tensors, work))
     assert len(stopped) <= 2
     assert not [t for t in threading.enumerate() if t.name.startswith("merge")]
+
+
+def test_no_more_threads_are_begun_than_any_machine_can_use(tiny_model: MakeFamily) -> None:
+    models, tensors = plan_tensors(tiny_model("llama", 0), tiny_model("llama", 1))
+    most = 0
+
+    def work(_: TensorPlan, __: Workbench) -> None:
+        nonlocal most
+        most = max(most, sum(t.name.startswith("merge") for t in threading.enumerate()))
+        time.sleep(0.002)  # so that idle threads are not met again
+
+    many = tensors * (2 * MOST // len(tensors) + 1)
+    assert len(list(Threads(10**9, lambda: Workbench(models)).run(many, work))) > MOST
+    assert 1 < most <= MOST
 
 
 def test_torch_gets_its_threads_back(tiny_model: MakeFamily) -> None:

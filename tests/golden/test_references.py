@@ -19,7 +19,7 @@ from evomerge.tensor_ops.blocks import BLOCK
 from evomerge.tensor_ops.random_mask import draw_bits, philox_key
 
 Array = NDArray[np.float64]
-LARGE = (409, 351)  # more than a block
+LARGE = (1501, 351)  # more than a block
 SMALL = (200, 211)
 SEED = 5
 WEIGHTS = (0.7123, 0.4091, -0.2957, 0.5311, 0.2303)

@@ -145,8 +145,8 @@ A, B = torch.ones(2), torch.zeros(2)
         (("della", [A], B), {"weight": 1, "density": 0.9}, r"epsilon must be in \[0, 0.1\)"),
         (("ties", [A]), {"weight": 1}, "ties needs a base tensor"),
         (("linear", [A], B), {"weight": 1}, "linear takes no base tensor"),
-        (("slerp", [A, A], B), {"t": 0}, "slerp takes 1 to 1 tensors besides a base, not 2"),
-        (("linear", []), {"weight": 1}, "takes 1 to inf tensors besides a base, not 0"),
+        (("slerp", [A, A], B), {"t": 0}, "slerp takes 1 tensors besides a base, not 2"),
+        (("linear", []), {"weight": 1}, "takes 1 to any number of tensors besides a base, not 0"),
         (("linear", [A, A[:1]]), {"weight": 1}, r"differ in shape: \(1,\), \(2,\)"),
     ],
 )
@@ -161,3 +161,20 @@ def test_what_cannot_be_merged_is_refused_in_one_line(
 def test_an_unknown_method_names_the_known_ones() -> None:
     with pytest.raises(UnknownName, match=r"'tise' \(did you mean 'ties'\?\)\. Known: .*linear"):
         merge_tensors("tise", [A])
+
+
+@pytest.mark.parametrize("weight", [[1.0, -1.0], 0.0, [0.1, 0.2, -0.3]])
+def test_an_average_is_not_divided_by_nothing(weight: float | list[float]) -> None:
+    tensors = draw(len(weight) if isinstance(weight, list) else 2)
+    with pytest.raises(ValueError, match="linear cannot normalize weights that sum to zero"):
+        merge_tensors("linear", tensors, weight=weight)
+    assert merge_tensors("linear", tensors, weight=weight, normalize=False).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("method", "count", "wanted"),
+    [("linear", 0, "1 to any number of"), ("passthrough", 2, "1"), ("nuslerp", 3, "2")],
+)
+def test_a_wrong_number_of_tensors_is_told(method: str, count: int, wanted: str) -> None:
+    with pytest.raises(ValueError, match=f"takes {wanted} tensors besides a base, not {count}"):
+        merge_tensors(method, draw(count))
