@@ -87,6 +87,9 @@ def main() -> NoReturn:
     except OSError as error:
         typer.echo(f"error: {error.strerror or error}: {error.filename or 'output'}", err=True)
         sys.exit(1)
+    finally:  # nothing is left to stop: the interpreter ends in peace
+        for late in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(late, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

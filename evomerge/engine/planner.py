@@ -82,6 +82,8 @@ class _Planner:
         config = self._config(tensors, sections)
         self.findings.stop()
         warnings = (*self.vocabularies.warnings, *idle_filters(self.recipe, tensors))
+        if any(tensor.dtype == "F64" and not tensor.copied for tensor in tensors):
+            warnings += ("float64 tensors are merged in float32: about 7 digits are right",)
         return Plan(
             self.recipe, self.spec, tensors, config, self.vocabularies.files,
             self.seed, warnings,

@@ -74,6 +74,7 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
     target, models = Path(out), Models()
     check_target(target, replace=replace)
     plan = make_plan(recipe, models, seed=seed, liberties=liberties)
+    logger.info("%d tensors by %s, %s", len(plan.tensors), plan.spec.name, plan.dtype)
     for warning in plan.warnings:
         logger.warning("%s", warning)
     size = sum(shape.bytes for shape in plan.shapes)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from torch import Tensor
 
@@ -91,8 +92,8 @@ def as_fractions(weights: Sequence[float]) -> tuple[tuple[float, ...], float]:
     if not all(map(math.isfinite, weights)):
         return tuple(weights), 1.0  # as they come from inputs that are no numbers
     units = (1.0, max(map(abs, weights), default=0.0) or 1.0)
-    for unit in units if all(map(math.isfinite, weights)) else ():
-        parts = [Fraction(weight / unit).limit_denominator(1000) for weight in weights]
+    for unit in units:
+        parts = [_find_fraction(weight / unit) for weight in weights]
         common = math.lcm(*(part.denominator for part in parts))
         wholes = [int(part * common) for part in parts]
         near = (
@@ -102,6 +103,12 @@ def as_fractions(weights: Sequence[float]) -> tuple[tuple[float, ...], float]:
             scale = 0.5 ** max(map(abs, wholes), default=0).bit_length()
             return tuple(whole * scale for whole in wholes), common * scale / unit
     return tuple(weights), 1.0
+
+
+@lru_cache(maxsize=1024)
+def _find_fraction(number: float) -> Fraction:
+    """Return the nearest fraction with a denominator of at most 1000; a search asks ever again."""
+    return Fraction(number).limit_denominator(1000)
 
 
 def nonzero_sum(weights: Sequence[float]) -> float:

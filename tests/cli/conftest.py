@@ -51,7 +51,7 @@ def evomerge(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    terminate = signal.getsignal(signal.SIGTERM)
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     logger = logging.getLogger("evomerge")
     handlers, logger.handlers = logger.handlers, []
 
@@ -66,7 +66,8 @@ def evomerge(
         return Answer(code, out, err)
 
     yield run
-    signal.signal(signal.SIGTERM, terminate)
+    for number, handler in heard.items():
+        signal.signal(number, handler)
     logger.handlers = handlers
 
 
