@@ -112,12 +112,14 @@ class Assembly:
         at = (lead.layers or (0, 0))[0] + step
         home = self.ingredients[base or leader.model]
         for piece in layout.parts:
-            if home.find(layout.name(at, piece)) is None:
+            first = _is_of_first(home, layout, piece)
+            if home.find(layout.name(0 if first else at, piece)) is None or (first and index):
                 continue  # layers need not be alike: some have parts that others lack
             wanted = [
-                (s.model, layout.name((s.layers or (0, 0))[0] + step, piece)) for s in sources
+                (s.model, layout.name(0 if first else (s.layers or (0, 0))[0] + step, piece))
+                for s in sources
             ]
-            origin = (base, layout.name(at, piece)) if base else None
+            origin = (base, layout.name(0 if first else at, piece)) if base else None
             name = layout.name(index, piece)
             yield from self._tensor((section, part, sources), name, wanted, origin, depths)
 
@@ -193,3 +195,10 @@ class Assembly:
 
     def _label(self, model: Model) -> str:
         return self.ingredients[model].label
+
+
+def _is_of_first(home: Ingredient, layout: Layout, piece: str) -> bool:
+    """Tell whether only the first layer has a part, whichever layer that is: T5's position bias."""
+    if layout.layers < 3 or layout.name(0, piece) not in home.tensors:
+        return False
+    return not any(layout.name(layer, piece) in home.tensors for layer in range(1, layout.layers))

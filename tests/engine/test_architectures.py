@@ -245,6 +245,20 @@ def test_a_stack_of_two_models_has_the_layers_of_both(
                 assert torch.equal(merged[layout.name(layer, part)], taken)
 
 
+@pytest.mark.parametrize("spans", [([0, 3], [0, 3]), ([1, 3], [0, 1])])
+def test_what_only_first_layers_have_is_had_by_the_results_first(
+    family: Make, tmp_path: Path, spans: tuple[list[int], ...]
+) -> None:
+    model = str(family("t5", 1))
+    slices = [{"sources": [{"model": model, "layer_range": span}]} for span in spans]
+    modules: dict[str, Any] = {key: {"models": [{"model": model}]} for key in MODULES["t5"]}
+    modules |= {"encoder": {"slices": slices}}
+    out = merge({"merge_method": "passthrough", "modules": modules}, tmp_path / "out")
+    assert_loads("t5", out)
+    bias = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+    assert torch.equal(tensors_of(out)[bias], tensors_of(Path(model))[bias])
+
+
 @pytest.mark.parametrize(
     ("kind", "module", "depth"),
     [
