@@ -133,6 +133,7 @@ def _read(files: Sequence[Path], threads: int) -> float:
 
 
 def _write(file: Path, size: int, threads: int, *, sync: bool) -> float:
+    file.unlink(missing_ok=True)  # a run that was stopped may have left it
     handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     share = size // threads // PIECE * PIECE
 

@@ -142,6 +142,7 @@ class Bench:
 
     def _once(self, engine: str, method: str, runs: list[dict[str, Any]]) -> None:
         flags = OUR_FLAGS if engine == "ours" else THEIR_FLAGS
+        shutil.rmtree(self._out, ignore_errors=True)  # a run that was stopped may have left it
         command = [*self._commands[engine], f"{method}.yml", str(self._out), *flags]
         used = self._watch(command, patience=self.chosen.patience)
         runs.append(used)
