@@ -7,7 +7,7 @@ from typing import Any
 from evomerge.checkpoints.architecture import Layout, is_head, is_optional, is_tied
 from evomerge.engine.findings import Findings
 from evomerge.engine.ingredients import Ingredient
-from evomerge.engine.parameters import settle
+from evomerge.engine.parameters import own_name, settle
 from evomerge.engine.plan import COPIED, FLOATING, Input, TensorPlan, promote
 from evomerge.engine.vocabulary import Vocabularies
 from evomerge.methods import METHODS, MethodSpec
@@ -143,7 +143,8 @@ class Assembly:
             return
         start, inputs = (moved[0], moved[1:]) if base else (None, moved)
         dtype, copied = self._dtype(name, owners, moved)
-        values = {} if copied else settle(self.recipe, self.spec, scope, name, inputs, depths[0])
+        names = [own_name(node, name) for node in inputs]
+        values = {} if copied else settle(self.recipe, self.spec, scope, name, names, depths[0])
         plan = TensorPlan(
             name, dtype, self.spec, tuple(inputs or moved), start, values, self.seed, depths[1],
             copied,

@@ -18,12 +18,12 @@ from evomerge.checkpoints.architecture import Layout, read_layout
 from evomerge.checkpoints.locate import parse_reference
 from evomerge.checkpoints.writer import atomic_folder, write_text
 from evomerge.engine.models import Models
+from evomerge.engine.parameters import settle
 from evomerge.errors import CheckpointError
 from evomerge.methods import METHODS, MethodSpec, merge_tensors
 from evomerge.recipe import Recipe, write_yaml
 from evomerge.recipe.check import inputs_of, lookup
-from evomerge.recipe.model import Source
-from evomerge.recipe.schedule import resolve
+from evomerge.recipe.model import Module, Source
 
 logger = logging.getLogger(__name__)
 
@@ -120,17 +120,8 @@ class AdapterMerge:
     def _values(self, name: str) -> dict[str, Any]:
         place = self.layout.locate(name)
         depth = place[0] / max(1, self.layout.layers - 1) if place else 0.0
-
-        def find(key: str, source: Source | None) -> Any:
-            value = resolve(lookup(self.recipe, self.part, source, key), name, depth)
-            return self.spec.parameters[key].default if value is None else value
-
-        return {
-            key: tuple(find(key, source) for source in self.sources)
-            if parameter.per_model
-            else find(key, None)
-            for key, parameter in self.spec.parameters.items()
-        }
+        scope = (Module("", (self.part,)), self.part, self.sources)
+        return settle(self.recipe, self.spec, scope, name, [name] * len(self.sources), depth)
 
     def _read_base(self, name: str) -> Tensor:
         assert self.base is not None

@@ -16,7 +16,7 @@ def settle(
     spec: MethodSpec,
     scope: tuple[Module, Slice, list[Source]],
     name: str,
-    inputs: Sequence[Input],
+    own_names: Sequence[str],
     depth: float,
 ) -> dict[str, Any]:
     """Return the method's parameters for a tensor.
@@ -26,7 +26,7 @@ def settle(
         spec: the method.
         scope: module, slice, and its sources without the base.
         name: of the tensor in the result: what filters of shared parameters look at.
-        inputs: one per source; filters of a source's own parameters look at their names.
+        own_names: one per source, the tensor's there: what filters of its own parameters look at.
         depth: t in [0, 1], where gradients are evaluated.
     """
     section, part, sources = scope
@@ -35,7 +35,7 @@ def settle(
         value = resolve(lookup(recipe, part, source, key, section), tensor, depth)
         return spec.parameters[key].default if value is None else value
 
-    own = [(source, _own_name(i, name)) for source, i in zip(sources, inputs, strict=True)]
+    own = list(zip(sources, own_names, strict=True))
     return {
         key: tuple(find(key, *pair) for pair in own)
         if parameter.per_model
@@ -44,7 +44,8 @@ def settle(
     }
 
 
-def _own_name(node: Input, name: str) -> str:
+def own_name(node: Input, name: str) -> str:
+    """Return what a node is called in its model; a merge's result is called `name`."""
     while not isinstance(node, (Stored, TensorPlan)):
         node = node.source
     return node.entry.name if isinstance(node, Stored) else name
