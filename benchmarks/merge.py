@@ -66,6 +66,15 @@ class Record:
         kept: dict[str, Any] = self.content["methods"].setdefault(name, empty)
         return kept
 
+    def forget(self, name: str, engines: Sequence[str]) -> None:
+        """Leave out a method's runs by these engines; ours take limits and stages with them."""
+        kept = self.method(name)
+        for engine in engines:
+            kept[engine] = []
+        if "ours" in engines:
+            kept["limits"] = []
+            kept.pop("stages", None)
+
     def save(self) -> None:
         """Bring it to the disk, whole or not at all."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -247,7 +256,7 @@ def read_arguments() -> argparse.Namespace:
     add("--repeats", type=int, default=3)
     add("--once", type=float, default=60.0, help="mergekit runs once where it takes more seconds")
     add("--patience", type=float, default=3600.0, help="most seconds of a run")
-    add("--again", action="store_true", help="forget what is known of the methods named")
+    add("--again", action="store_true", help="forget what these engines did with the methods named")
     add("--sparse-gb", type=float, default=0.0, help="merge a sparse model of so many GB, too")
     add("--write", action="store_true", help=f"write the full size's table into docs/{PAGE.name}")
     chosen = parser.parse_args()
@@ -289,7 +298,7 @@ def main() -> None:
     record = Record(chosen.results)
     if chosen.again:
         for method in chosen.methods:
-            record.content["methods"].pop(method, None)
+            record.forget(method, chosen.engines)
     record.content |= {
         "machine": describe(),
         "date": date.today().isoformat(),

@@ -32,6 +32,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ramplus_tl": {"base_model": "base", "models": PLAIN},
     "tsv_m": {"base_model": "base", "models": PLAIN},
     "iso_c": {"base_model": "base", "models": PLAIN},
+    "iso_cts": {"base_model": "base", "models": PLAIN},
+    "lines": TASK,
 }
 
 

@@ -12,7 +12,7 @@ GOALS = {
     **dict.fromkeys(("sce", "nearswap", "nuslerp"), 2.5),
 }
 """Most multiples of the limit that a method shall take; the others name their limiting stage."""
-OURS_ALONE = ("tsv_m", "iso_c")
+OURS_ALONE = ("tsv_m", "iso_c", "iso_cts", "lines")
 """Methods that mergekit does not have."""
 BEGIN, END = "<!-- bench-merge: begin -->", "<!-- bench-merge: end -->"
 Method = dict[str, Any]
