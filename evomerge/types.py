@@ -4,12 +4,14 @@ A `LanguageModel` is all that evaluation knows of a model; `Genome` is all that 
 merge; `Progress` is all that a long computation knows of the screen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from evomerge.records import Generation
 
     Genome: TypeAlias = NDArray[np.float64]
     """A point of the unit cube [0, 1]^n: one coordinate per gene of a SearchSpace."""
@@ -39,9 +41,17 @@ class LanguageModel(Protocol):
         ...
 
     def generate(
-        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        witness: "Callable[[Generation], None] | None" = None,
     ) -> list[str]:
-        """Greedy continuation of each prompt, cut before the first stop string."""
+        """Greedy continuation of each prompt, cut before the first stop string.
+
+        `witness` is told of every answer, in order, how long it is and how it ended.
+        """
         ...
 
 

@@ -1,37 +1,29 @@
-"""A transformers model as a LanguageModel: shared contexts once, logits only where needed.
+"""A transformers model as a LanguageModel: texts and tokens in, log-likelihoods and texts out.
 
-What shares a batch is decided by the requests alone (sorted by length, then by order), never by
-timing, so scores repeat to the bit with the same number of threads.
+What shares a batch is decided by the requests alone (by length, then by order), never by timing,
+so scores repeat to the bit with the same number of threads.
 """
 
-import inspect
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from evomerge.errors import EvaluationError
+from evomerge.inference.families import Row
+from evomerge.inference.forward import Forward
+from evomerge.inference.generation import Writer
+from evomerge.inference.proof import prove_sharing
+from evomerge.inference.scoring import TokenScore, score_tokens
+from evomerge.records import Generation
 from evomerge.types import ScoreRequest
 
-BATCH_TOKENS = 8192
-"""Most tokens of a batch, padding included."""
-
-BATCH_LOGITS = 1 << 25
-"""Most logits of a batch (rows × positions × vocabulary): 128 MiB of float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Requests with the same context: its token ids, and (request index, token ids) of each."""
-
-    context: tuple[int, ...]
-    continuations: list[tuple[int, tuple[int, ...]]]
-
-    @property
-    def width(self) -> int:
-        return max(len(ids) for _, ids in self.continuations)
+MOST_TEXTS = 1 << 17
+"""Texts whose tokens are kept; items come again with every candidate."""
+UNSTATED = 2048
+"""Tokens of context where neither model nor tokenizer states them (lm-evaluation-harness)."""
+ENDLESS = 1 << 40
+"""A tokenizer that states a longer context than this states none."""
 
 
 class TransformersModel:
@@ -40,22 +32,24 @@ class TransformersModel:
     Args:
         module: the model, in evaluation mode; its parameters may change between calls.
         tokenizer: its tokenizer.
+
+    Attributes:
+        context_limit: most tokens the model reads at once.
     """
 
     def __init__(self, module: Any, tokenizer: Any) -> None:
         self.module = module
         self.tokenizer = tokenizer
-        accepted = inspect.signature(module.forward).parameters
-        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-        self._takes_positions = "position_ids" in accepted
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        self._ends = _end_tokens(module, tokenizer)
+        self.context_limit = find_context_limit(module.config, tokenizer)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        ends = find_end_tokens(module, tokenizer)
+        self._forward = Forward(module, pad)
+        self._writer = Writer(self._forward, tokenizer, ends)
         first = tokenizer.bos_token_id
-        self._start = first if first is not None else next(iter(self._ends), self._pad)
+        self._start: int = first if first is not None else next(iter(sorted(ends)), pad)
         self._encoded: dict[str, list[int]] = {}
-        self._context_limit = getattr(module.config, "max_position_embeddings", None) or 1 << 20
+        self._proven = False
 
-    @torch.inference_mode()
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
         """Log-likelihood (nats) of each continuation given its context.
 
@@ -65,172 +59,148 @@ class TransformersModel:
         Raises:
             EvaluationError: a continuation alone is longer than the model's context.
         """
-        totals = [0.0] * len(requests)
-        groups = self._group(requests)
-        for batch in self._batches(groups):
-            for index, total in self._score_batch(batch):
-                totals[index] = total
-        return totals
+        bare = [context.rstrip() for context, _ in requests]
+        whole = [context + continuation for context, continuation in requests]
+        self._encode([*bare, *whole])
+        pairs = [self._split(*texts) for texts in zip(bare, whole, strict=True)]
+        return [score.log_likelihood for score in self.score_tokens(pairs)]
 
     @torch.inference_mode()
+    def score_tokens(
+        self, requests: Sequence[tuple[Sequence[int], Sequence[int]]]
+    ) -> list[TokenScore]:
+        """Score continuations given their contexts, both as token ids.
+
+        An empty context is the start token; one that is too long is cut at its beginning, so that
+        the model reads at most `context_limit` tokens: all but the continuation's last.
+
+        Raises:
+            EvaluationError: a continuation alone is longer than the model's context.
+        """
+        rows = [self._fit(*request) for request in requests]
+        self._prove()
+        return score_tokens(self._forward, rows)
+
     def generate(
-        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        witness: Callable[[Generation], None] | None = None,
     ) -> list[str]:
         """Greedy continuation of each prompt, up to an end token or before a stop string.
+
+        Args:
+            prompts: what to continue.
+            max_new_tokens: where an answer ends at the latest.
+            stop: strings before which an answer ends.
+            witness: told of every answer, in the order of the prompts.
 
         Raises:
             EvaluationError: so many new tokens leave no room for a prompt.
         """
-        if max_new_tokens >= self._context_limit:
+        return self.generate_tokens(
+            self._encode(prompts),
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            texts=prompts,
+            witness=witness,
+        )
+
+    @torch.inference_mode()
+    def generate_tokens(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        texts: Sequence[str] | None = None,
+        witness: Callable[[Generation], None] | None = None,
+    ) -> list[str]:
+        """Continue prompts of token ids greedily; see `generate`.
+
+        A prompt that is too long is cut at its beginning; an empty one is the start token.
+
+        Args:
+            prompts: what to continue.
+            max_new_tokens: where an answer ends at the latest.
+            stop: strings before which an answer ends.
+            texts: the prompts as texts, for the witness; default: decoded.
+            witness: told of every answer, in the order of the prompts.
+
+        Raises:
+            EvaluationError: so many new tokens leave no room for a prompt.
+        """
+        room = self.context_limit - max_new_tokens
+        if room < 1:
             raise EvaluationError(
                 f"max_new_tokens: {max_new_tokens} leaves no room for a prompt in the model's "
-                f"context of {self._context_limit} tokens",
+                f"context of {self.context_limit} tokens",
                 "Ask for fewer",
             )
-        ids = [self._encode(prompt) or [self._start] for prompt in prompts]
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        texts = [""] * len(prompts)
-        for rows in _pack(order, [len(row) + max_new_tokens for row in ids], BATCH_TOKENS):
-            keep = self._context_limit - max_new_tokens
-            batch = [ids[row][-keep:] for row in rows]
-            for row, text in zip(rows, self._continue(batch, max_new_tokens, stop), strict=True):
-                texts[row] = text
-        return texts
+        rows: list[Row] = [tuple(ids[-room:]) or (self._start,) for ids in prompts]
+        self._prove()
+        answers = self._writer.write(rows, max_new_tokens, stop)
+        written = [self._writer.decode(answer.tokens, stop) for answer in answers]
+        if witness is not None:
+            asked = texts or [str(self.tokenizer.decode(list(ids))) for ids in prompts]
+            for prompt, text, answer in zip(asked, written, answers, strict=True):
+                witness(Generation(prompt, text, len(answer.tokens), answer.finished))
+        return written
 
-    def _encode(self, text: str) -> list[int]:
-        """Return a text's token ids; items come again with every candidate, so they are kept."""
-        if text not in self._encoded:
-            self._encoded[text] = self._tokenize(text)
-        return self._encoded[text]
+    def _prove(self) -> None:
+        """Find out once what the model's caches can be used for."""
+        self._proven = self._proven or prove_sharing(self._forward, self.context_limit)
 
-    def _tokenize(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text)["input_ids"]
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return token ids, each text's computed once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
+        if len(self._encoded) + len(new) > MOST_TEXTS:
+            self._encoded, new = {}, list(dict.fromkeys(texts))
+        if new:
+            found = self.tokenizer(new)["input_ids"]
+            self._encoded |= dict(zip(new, map(self._without_end, new, found), strict=True))
+        return [self._encoded[text] for text in texts]
+
+    def _without_end(self, text: str, ids: list[int]) -> list[int]:
         while len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id and text:
             ids = ids[:-1]  # some tokenizers end every text; a prompt has no end
         return ids
 
-    def _group(self, requests: Sequence[ScoreRequest]) -> list[_Group]:
-        found: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
-        for index, (context, continuation) in enumerate(requests):
-            stripped = context.rstrip()
-            moved = context[len(stripped) :] + continuation  # as lm-evaluation-harness does
-            start, whole = len(self._encode(stripped)), self._encode(stripped + moved)
-            start = min(start, len(whole) - 1)
-            if start < 1:  # no context, or one that is a single token with the continuation
-                start, whole = 1, [self._start, *whole]
-            tail = tuple(whole[start:] if moved else ())
-            if len(tail) > self._context_limit:
-                raise EvaluationError(
-                    f"a text of {len(tail)} tokens is longer than the model's context of "
-                    f"{self._context_limit}",
-                    "Split it into shorter items",
-                )
-            head = whole[:start][-max(self._context_limit - len(tail), 1) :]
-            found.setdefault(tuple(head), []).append((index, tail))
-        return [_Group(context, entries) for context, entries in found.items()]
+    def _split(self, bare: str, text: str) -> tuple[list[int], list[int]]:
+        """Divide a text's tokens where its context ends, white space at that end not included.
 
-    def _batches(self, groups: Sequence[_Group]) -> Iterator[list[_Group]]:
-        order = sorted(range(len(groups)), key=lambda i: (len(groups[i].context), groups[i].width))
-        vocabulary = self.module.config.get_text_config().vocab_size
-        costs = []
-        for group in groups:
-            rows = len(group.continuations)
-            tokens = len(group.context) + rows * group.width
-            logits = rows * group.width * vocabulary * BATCH_TOKENS // BATCH_LOGITS
-            costs.append(max(tokens, logits))
-        for rows_ in _pack(order, costs, BATCH_TOKENS):
-            yield [groups[row] for row in rows_]
+        So does lm-evaluation-harness: with most tokenizers a blank belongs to the word after it.
+        """
+        start, whole = len(self._encoded[bare]), self._encoded[text]
+        start = min(start, len(whole) - 1)
+        if start < 1:  # no context, or one that is a single token with the continuation
+            start, whole = 1, [self._start, *whole]
+        return whole[:start], (whole[start:] if bare != text else [])
 
-    def _score_batch(self, batch: Sequence[_Group]) -> Iterator[tuple[int, float]]:
-        """Encode every context but its last token once; then feed that token + continuation."""
-        prefix, mask = self._pad_rows([g.context[:-1] for g in batch], left=True)
-        cache = self._forward(prefix, mask, None).past_key_values if prefix.shape[1] else None
-        owners = [k for k, group in enumerate(batch) for _ in group.continuations]
-        entries = [entry for group in batch for entry in group.continuations]
-        inputs = [
-            (batch[k].context[-1], *ids[:-1]) for k, (_, ids) in zip(owners, entries, strict=True)
-        ]
-        tails, tail_mask = self._pad_rows(inputs, left=False)
-        if cache is not None:
-            cache.batch_select_indices(torch.tensor(owners, device=tails.device))
-            tail_mask = torch.cat([mask[owners], tail_mask], dim=1)
-        logits = self._forward(tails, tail_mask, cache, every=True).logits.float()
-        targets, _ = self._pad_rows([ids for _, ids in entries], left=False)
-        chosen = logits.gather(2, targets[..., None])[..., 0] - logits.logsumexp(2)
-        for row, (index, ids) in enumerate(entries):
-            yield index, float(chosen[row, : len(ids)].double().sum())
-
-    def _continue(
-        self, batch: Sequence[Sequence[int]], max_new_tokens: int, stop: Sequence[str]
-    ) -> list[str]:
-        ids, mask = self._pad_rows(batch, left=True)
-        made: list[list[int]] = [[] for _ in batch]
-        open_rows = set(range(len(batch)))
-        cache = None
-        for _ in range(max_new_tokens):
-            out = self._forward(ids, mask, cache)
-            cache, ids = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
-            mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
-            for row, token in enumerate(ids[:, 0].tolist()):
-                if row in open_rows:
-                    self._append(made[row], token, row, open_rows, stop)
-            if not open_rows:
-                break
-        return [_cut(self._decode(tokens), stop) for tokens in made]
-
-    def _append(
-        self, tokens: list[int], token: int, row: int, open_rows: set[int], stop: Sequence[str]
-    ) -> None:
-        if token in self._ends:
-            open_rows.discard(row)
-            return
-        tokens.append(token)
-        if stop and any(word in self._decode(tokens) for word in stop):
-            open_rows.discard(row)
-
-    def _decode(self, tokens: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-
-    def _forward(self, ids: Tensor, mask: Tensor, cache: Any, *, every: bool = False) -> Any:
-        extra: dict[str, Any] = {} if every else dict(self._last_only)
-        if self._takes_positions:
-            extra["position_ids"] = (mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
-        return self.module(
-            input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **extra
-        )
-
-    def _pad_rows(self, rows: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor]:
-        width = max(len(row) for row in rows)
-        ids, mask = [], []
-        for row in rows:
-            gap = width - len(row)
-            padding, present = [self._pad] * gap, [1] * len(row)
-            ids.append([*padding, *row] if left else [*row, *padding])
-            mask.append([0] * gap + present if left else present + [0] * gap)
-        device = self.module.device
-        return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+    def _fit(self, context: Sequence[int], continuation: Sequence[int]) -> tuple[Row, Row]:
+        room = self.context_limit + 1 - len(continuation)
+        if room < 1:
+            raise EvaluationError(
+                f"a text of {len(continuation)} tokens is longer than the model's context of "
+                f"{self.context_limit}",
+                "Split it into shorter items",
+            )
+        return tuple(context[-room:]) or (self._start,), tuple(continuation)
 
 
-def _pack(order: Sequence[int], costs: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Split rows, in order, into batches whose rows × dearest row stay within `most`."""
-    batch: list[int] = []
-    dearest = 0
-    for row in order:
-        if batch and (len(batch) + 1) * max(dearest, costs[row]) > most:
-            yield batch
-            batch, dearest = [], 0
-        batch.append(row)
-        dearest = max(dearest, costs[row])
-    if batch:
-        yield batch
+def find_context_limit(config: Any, tokenizer: Any) -> int:
+    """Return most tokens a model reads at once, by lm-evaluation-harness' rule."""
+    for name in ("n_positions", "max_position_embeddings", "n_ctx"):
+        if stated := getattr(config.get_text_config(), name, None):
+            return int(stated)
+    stated = getattr(tokenizer, "model_max_length", None) or ENDLESS
+    return int(stated) if stated < ENDLESS else UNSTATED
 
 
-def _cut(text: str, stop: Sequence[str]) -> str:
-    places = [text.find(word) for word in stop if word in text]
-    return text[: min(places)] if places else text
-
-
-def _end_tokens(module: Any, tokenizer: Any) -> set[int]:
+def find_end_tokens(module: Any, tokenizer: Any) -> frozenset[int]:
+    """Return the token ids that end a text: the model's and the tokenizer's."""
     stated = getattr(getattr(module, "generation_config", None), "eos_token_id", None)
     ends = stated if isinstance(stated, list) else [stated]
-    return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
+    return frozenset(token for token in [*ends, tokenizer.eos_token_id] if token is not None)

@@ -2,91 +2,39 @@
 
 import math
 import random
-from collections.abc import Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from evomerge.checkpoints.loading import load_model, load_tokenizer
-from evomerge.checkpoints.locate import locate
 from evomerge.errors import EvaluationError
-from evomerge.inference import transformers_model
+from evomerge.inference import batches
 from evomerge.inference.transformers_model import TransformersModel
 
 LIMIT = 48
-LETTERS = "abcdefghij =é漢"
-SHAPES: dict[str, dict[str, Any]] = {
-    "llama": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2},
-    "mistral": {
-        "hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2, "sliding_window": 6
-    },
-    "gpt_neox": {"hidden_size": 16, "intermediate_size": 24},
-    "opt": {"hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 16},
-    "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": LIMIT},
-}  # fmt: skip
-
-
-def make_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
-    """Make a tokenizer of characters, and of the pair 'ab', with or without a start token."""
-    words = ["<pad>", "<s>", "</s>", "<unk>", *LETTERS, "ab"]
-    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
-    core.pre_tokenizer = pre_tokenizers.Split(Regex("ab|."), "isolated")
-    core.decoder = decoders.Fuse()
-    if bos:
-        core.post_processor = processors.TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", 1)]
-        )
-    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, **special, **({"bos_token": "<s>"} if bos else {})
-    )
-
-
-@cache
-def make(kind: str, *, bos: bool = True, attention: str = "sdpa") -> TransformersModel:
-    if kind == "zoo":
-        folder = locate("zoo:base")
-        return TransformersModel(load_model(folder).float(), load_tokenizer(folder))
-    common = {"num_attention_heads": 2, "num_hidden_layers": 2, "max_position_embeddings": LIMIT}
-    tokens = {"vocab_size": 24, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
-    sizes = {**SHAPES[kind], **({} if kind == "gpt2" else common), **tokens}
-    config = AutoConfig.for_model(kind, **sizes)
-    with torch.random.fork_rng():
-        torch.manual_seed(7)
-        module = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
-        for parameter in module.parameters():
-            if parameter.dim() > 1:
-                torch.nn.init.normal_(parameter, std=0.7)
-    return TransformersModel(module.eval(), make_tokenizer(bos=bos))
-
-
-def naive(model: TransformersModel, context: Sequence[int], tail: Sequence[int]) -> float:
-    """Score a continuation by one full forward pass of its own row, without cache or padding."""
-    with torch.inference_mode():
-        ids = torch.tensor([[*context, *tail]])
-        logits = model.module(input_ids=ids).logits[0].double().log_softmax(-1)
-        places = range(len(context) - 1, len(context) + len(tail) - 1)
-        return sum(float(logits[p, t]) for p, t in zip(places, tail, strict=True))
+Make = Callable[..., TransformersModel]
+Naive = Callable[[TransformersModel, Sequence[int], Sequence[int]], float]
 
 
 def encode(model: TransformersModel, text: str) -> list[int]:
     return list(model.tokenizer(text)["input_ids"])
 
 
-KINDS = ["zoo", *SHAPES]
+KINDS = [
+    "zoo", "llama", "qwen2", "mistral", "gemma2", "gemma3_text", "cohere", "gpt_neox", "opt",
+    "gpt2", "bloom", "mamba",
+]  # fmt: skip
 words = st.text(st.sampled_from("abcdefghij="), min_size=1, max_size=12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=12)
 @given(data=st.data())
-def test_scores_are_those_of_a_plain_forward_pass(kind: str, data: st.DataObject) -> None:
+def test_scores_are_those_of_a_plain_forward_pass(
+    kind: str, data: st.DataObject, make: Make, naive: Naive
+) -> None:
     model = make(kind)
     contexts = data.draw(st.lists(words, min_size=1, max_size=4))
     pairs = st.tuples(st.sampled_from(["", *contexts]), words)
@@ -101,7 +49,9 @@ def test_scores_are_those_of_a_plain_forward_pass(kind: str, data: st.DataObject
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_rows_of_very_different_lengths_never_give_nan(kind: str, attention: str) -> None:
+def test_rows_of_very_different_lengths_never_give_nan(
+    kind: str, attention: str, make: Make, naive: Naive
+) -> None:
     model = make(kind, attention=attention)
     requests = [("", "c"), ("c" * 40, "d"), ("d", "cdefgh"), ("", "cdcdcd"), ("e" * 3, "f")]
     found = model.score(requests)
@@ -112,7 +62,9 @@ def test_rows_of_very_different_lengths_never_give_nan(kind: str, attention: str
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_order_and_company_do_not_matter(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_and_company_do_not_matter(
+    kind: str, monkeypatch: pytest.MonkeyPatch, make: Make
+) -> None:
     model, source = make(kind), random.Random(3)
     requests = [
         ("".join(source.choices("cdefghij", k=source.randrange(0, 15))), f"c{c}")
@@ -125,11 +77,11 @@ def test_order_and_company_do_not_matter(kind: str, monkeypatch: pytest.MonkeyPa
     permuted = model.score([requests[i] for i in order])
     assert permuted == pytest.approx([together[i] for i in order], abs=1e-4)
     assert [model.score([r])[0] for r in requests] == pytest.approx(together, abs=1e-4)
-    monkeypatch.setattr(transformers_model, "BATCH_TOKENS", 40)
+    monkeypatch.setattr(batches, "BATCH_TOKENS", 40)
     assert model.score(requests) == pytest.approx(together, abs=1e-4)
 
 
-def test_without_a_start_token_the_end_token_begins_the_text() -> None:
+def test_without_a_start_token_the_end_token_begins_the_text(make: Make, naive: Naive) -> None:
     model = make("gpt2", bos=False)
     requests = [("", "c"), ("", "cd"), ("  ", "e")]
     expected = [
@@ -140,7 +92,9 @@ def test_without_a_start_token_the_end_token_begins_the_text() -> None:
     assert model.score(requests) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_token_that_spans_context_and_continuation_is_scored_whole() -> None:
+def test_a_token_that_spans_context_and_continuation_is_scored_whole(
+    make: Make, naive: Naive
+) -> None:
     model = make("gpt2", bos=False)
     ab = encode(model, "ab")
     assert len(ab) == 1
@@ -149,37 +103,37 @@ def test_a_token_that_spans_context_and_continuation_is_scored_whole() -> None:
     assert score == pytest.approx(naive(model, encode(model, "c"), ab), abs=1e-4)
 
 
-def test_an_empty_continuation_is_certain() -> None:
+def test_an_empty_continuation_is_certain(make: Make) -> None:
     model = make("llama")
     assert model.score([("cd", ""), ("", ""), ("cd", "e")])[:2] == [0.0, 0.0]
     assert model.score([]) == []
 
 
-def test_white_space_at_a_contexts_end_belongs_to_the_continuation() -> None:
+def test_white_space_at_a_contexts_end_belongs_to_the_continuation(make: Make) -> None:
     model = make("llama")
     spaced, moved = model.score([("cd= ", "e"), ("cd=", " e")])
     assert spaced == pytest.approx(moved, abs=1e-5)
 
 
-def test_unicode_is_scored_as_it_is_tokenized() -> None:
+def test_unicode_is_scored_as_it_is_tokenized(make: Make, naive: Naive) -> None:
     model = make("llama")
     head, tail = encode(model, "é漢"), encode(model, "漢é")[1:]
     assert model.score([("é漢", "漢é")]) == pytest.approx([naive(model, head, tail)], abs=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "opt"])
-def test_a_long_context_is_cut_at_its_beginning(kind: str) -> None:
+def test_a_long_context_is_cut_at_its_beginning(kind: str, make: Make, naive: Naive) -> None:
     model = make(kind)
     context, continuation = "cdefghij" * 20, "cde"
     whole = encode(model, context + continuation)
-    expected = naive(model, whole[-LIMIT:-3], whole[-3:])
+    expected = naive(model, whole[-LIMIT - 1 : -3], whole[-3:])
     assert model.score([(context, continuation)]) == pytest.approx([expected], abs=1e-4)
     full = "cdefghij" * (LIMIT // 8)
     assert math.isfinite(model.score([("c", full)])[0])
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_a_text_longer_than_the_models_context_is_told(kind: str) -> None:
+def test_a_text_longer_than_the_models_context_is_told(kind: str, make: Make) -> None:
     with pytest.raises(
         EvaluationError, match=r"a text of 56 tokens is longer than .* of 48. Split it"
     ):
@@ -203,7 +157,7 @@ def greedy(model: TransformersModel, prompt: str, count: int) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_generation_is_transformers_own_token_for_token(kind: str) -> None:
+def test_generation_is_transformers_own_token_for_token(kind: str, make: Make) -> None:
     model = make(kind)
     prompts = ["r abc=", "", "d", "s hgfed=", "c" * 20, "n ba=", "é漢"]
     expected = [greedy(model, prompt, 12) for prompt in prompts]
@@ -212,7 +166,7 @@ def test_generation_is_transformers_own_token_for_token(kind: str) -> None:
     assert len(set(expected)) > 2
 
 
-def test_a_stop_string_and_what_follows_it_are_cut_off() -> None:
+def test_a_stop_string_and_what_follows_it_are_cut_off(make: Make) -> None:
     model = make("zoo")
     prompts = [f"r {word}=" for word in ("abcd", "hgf", "xy")]
     plain = model.generate(prompts, max_new_tokens=10)
@@ -223,7 +177,7 @@ def test_a_stop_string_and_what_follows_it_are_cut_off() -> None:
     assert model.generate(prompts, max_new_tokens=10, stop=["never"]) == plain
 
 
-def test_an_end_token_ends_its_own_row_only() -> None:
+def test_an_end_token_ends_its_own_row_only(make: Make) -> None:
     model = make("zoo")
     (alone,) = model.generate(["s ba="], max_new_tokens=30)
     beside = model.generate(["s ba=", "d abcdefgh="], max_new_tokens=30)
@@ -232,7 +186,7 @@ def test_an_end_token_ends_its_own_row_only() -> None:
     assert "</s>" not in "".join(beside)
 
 
-def test_a_long_prompt_is_cut_at_its_beginning() -> None:
+def test_a_long_prompt_is_cut_at_its_beginning(make: Make) -> None:
     model = make("gpt2")
     (text,) = model.generate(["cdefghij" * 20], max_new_tokens=8)
     kept = ("cdefghij" * 20)[-(LIMIT - 8) :]
@@ -241,7 +195,7 @@ def test_a_long_prompt_is_cut_at_its_beginning() -> None:
     assert text == model.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
 
 
-def test_more_new_tokens_than_the_model_has_room_for_are_refused() -> None:
+def test_more_new_tokens_than_the_model_has_room_for_are_refused(make: Make) -> None:
     with pytest.raises(
         EvaluationError, match=r"max_new_tokens: 48 leaves no room for a prompt in .*48"
     ):

@@ -1,0 +1,124 @@
+"""One forward pass of a causal language model: no more logits than are needed, caches explicit."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evomerge.inference.caches import Sharing, inspect_cache
+
+ALIBI = ("bloom", "mpt")
+"""Model types that know distances instead of positions, so that padding on the left is harmless."""
+LENGTH_DEPENDENT = ("dynamic", "longrope")
+"""Rotary embeddings that turn *every* position otherwise once a row is long: no pass can be cut."""
+TAKE_MASKS = ("sdpa", "eager")
+"""Attention that is told, query by query, which places it sees."""
+
+
+class Forward:
+    """Runs a model of the transformers library, whatever its signature.
+
+    Args:
+        module: a causal language model, in evaluation mode.
+        pad: token id that fills gaps.
+
+    Attributes:
+        vocabulary: how many tokens there are logits for.
+    """
+
+    def __init__(self, module: Any, pad: int) -> None:
+        accepted = inspect.signature(module.forward).parameters
+        self.module, self.pad = module, pad
+        self._accepts = frozenset(accepted)
+        kind = module.config.get_text_config()
+        self.vocabulary = int(kind.vocab_size)
+        self._kind = kind
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        """What the caches look fit for; may be set to less."""
+        if not self._tells_places:
+            return Sharing()
+        _, cache = self(self.pad_left([[self.pad] * 2]), keep=1, caching=True)
+        found = inspect_cache(cache)
+        trees = (
+            found.spreads
+            and "position_ids" in self._accepts
+            and getattr(self.module, "_supports_attention_backend", False)
+            and self._kind._attn_implementation in TAKE_MASKS
+        )
+        return replace(found, trees=trees)
+
+    @property
+    def _tells_places(self) -> bool:
+        """Tell whether rows may be padded on the left and cut in two."""
+        rotary = str(getattr(self._kind, "rope_parameters", None))
+        if any(repr(name) in rotary for name in LENGTH_DEPENDENT):
+            return False
+        told = "position_ids" in self._accepts or self._kind.model_type in ALIBI
+        return told and "past_key_values" in self._accepts
+
+    def __call__(
+        self,
+        ids: Tensor,
+        *,
+        keep: int,
+        mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        cache: Any = None,
+        caching: bool = False,
+    ) -> tuple[Tensor, Any]:
+        """Return the logits of the last positions, [rows, keep, vocabulary], and the cache.
+
+        Args:
+            ids: token ids, [rows, width].
+            keep: how many positions, at least 1.
+            mask: 1 for tokens, 0 for padding, [rows, cached + width]; None where padding is only
+                on the right, where it is harmless. Or what is added to the attention of each
+                query to each place, [rows, 1, width, cached + width].
+            positions: of the tokens, [rows, width]; counted from the mask if absent.
+            cache: keys and values of what stands before; it is added to.
+            caching: whether a cache is wanted afterwards.
+        """
+        extra: dict[str, Any] = {}
+        if "logits_to_keep" in self._accepts:
+            extra["logits_to_keep"] = keep
+        if cache is not None:
+            extra["past_key_values"] = cache
+        if caching or cache is not None or "use_cache" in self._accepts:
+            extra["use_cache"] = caching or cache is not None
+        if mask is not None:
+            extra["attention_mask"] = mask
+            if positions is None:
+                positions = (mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
+            if "position_ids" in self._accepts:
+                extra["position_ids"] = positions
+        out = self.module(input_ids=ids, **extra)
+        return out.logits[:, -keep:], getattr(out, "past_key_values", None)
+
+    def pad_left(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return rows of token ids as one tensor, their ends aligned."""
+        return self._tensor(rows, lambda row, gap: [*gap, *row])
+
+    def pad_right(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Return rows of token ids as one tensor, their beginnings aligned."""
+        return self._tensor(rows, lambda row, gap: [*row, *gap])
+
+    def _tensor(self, rows: Sequence[Sequence[int]], join: Any) -> Tensor:
+        width = max(len(row) for row in rows)
+        filled = [join(row, [self.pad] * (width - len(row))) for row in rows]
+        return torch.tensor(filled, device=self.module.device)
+
+    def mark_beginnings(self, lengths: Sequence[int], width: int) -> Tensor:
+        """Return a mask of rows that begin together: 1 in the first `lengths[row]` of `width`."""
+        return self.mark_ends(lengths, width).flip(1)
+
+    def mark_ends(self, lengths: Sequence[int], width: int) -> Tensor:
+        """Return a mask of rows that end together: 1 in the last `lengths[row]` of `width`."""
+        places = torch.arange(width, device=self.module.device)
+        gaps = width - torch.tensor(lengths, device=self.module.device)
+        return (places >= gaps[:, None]).long()

@@ -1,0 +1,247 @@
+"""Log-likelihoods of token sequences: shared contexts once, logits only where they are needed.
+
+The same numbers as a plain forward pass of every request, which is what lm-evaluation-harness
+computes (https://github.com/EleutherAI/lm-evaluation-harness), at a fraction of the work: equal
+requests are answered once, a context is read once for all its continuations, a beginning that many
+contexts share (few-shot examples) once for all of them, and a continuation's first token comes from
+the context's own last logits.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from evomerge.inference.batches import pack, weigh_logits
+from evomerge.inference.caches import branch
+from evomerge.inference.families import Row
+from evomerge.inference.forward import Forward
+from evomerge.inference.reading import Page, Prefix, divide, read_prefix, read_rows
+from evomerge.inference.trees import mask_side_by_side
+
+LEAST_SAVED = 16
+"""Tokens that sharing a context must save: what the second pass costs at least."""
+CHUNK = 1 << 22
+"""Logits that are turned into probabilities at a time: 16 MiB of float32."""
+
+
+class TokenScore(NamedTuple):
+    """What a model thinks of a continuation.
+
+    Attributes:
+        log_likelihood: nats, the sum over its tokens.
+        greedy: whether each of its tokens is the likeliest where it stands.
+    """
+
+    log_likelihood: float
+    greedy: bool
+
+
+class Wanted(NamedTuple):
+    """Tokens of a request, predicted by a row's logits from a place on."""
+
+    row: int
+    place: int
+    request: int
+    tokens: Row
+
+
+class Question(NamedTuple):
+    """A row to be read, and the requests that it answers.
+
+    Attributes:
+        tokens: the context, and of a single continuation all but its last token.
+        context: how many tokens of it are context.
+        requests: numbers of the requests; several share the row's last position.
+    """
+
+    tokens: Row
+    context: int
+    requests: list[int]
+
+    @property
+    def keep(self) -> int:
+        """Of how many last positions logits are needed."""
+        return len(self.tokens) - self.context + 1
+
+
+def score_tokens(forward: Forward, requests: Sequence[tuple[Row, Row]]) -> list[TokenScore]:
+    """Score every request, in order.
+
+    Args:
+        forward: the model.
+        requests: (context, continuation); no context is empty.
+    """
+    numbers: dict[tuple[Row, Row], int] = {}
+    asked = [numbers.setdefault(request, len(numbers)) for request in requests]
+    scores = Reading(forward, list(numbers)).run()
+    return [scores[number] for number in asked]
+
+
+class Reading:
+    """The work of one call: distinct requests, and what is known of each so far."""
+
+    def __init__(self, forward: Forward, requests: Sequence[tuple[Row, Row]]) -> None:
+        self._forward = forward
+        self._tails = [tail for _, tail in requests]
+        self._scores = [TokenScore(0.0, True)] * len(requests)
+        self._questions = list(self._ask(requests))
+
+    def run(self) -> list[TokenScore]:
+        """Answer all requests."""
+        contexts = [question.tokens[: question.context] for question in self._questions]
+        for depth, members in divide(self._forward, contexts):
+            questions = [self._questions[k] for k in members]
+            if not depth:
+                self._read_whole([q for q in questions if not self._branches(q)])
+                questions = [q for q in questions if self._branches(q)]
+            if questions:
+                prefix = read_prefix(self._forward, questions[0].tokens[:depth])
+                self._read_shared(questions, prefix)
+        return self._scores
+
+    def _ask(self, requests: Sequence[tuple[Row, Row]]) -> Iterator[Question]:
+        """Yield the rows to be read: one per context where that saves something."""
+        same: dict[Row, list[int]] = {}
+        for number, (context, tail) in enumerate(requests):
+            if tail:
+                same.setdefault(context, []).append(number)
+        for context, numbers in same.items():
+            saved = (len(numbers) - 1) * len(context)
+            shared = saved >= LEAST_SAVED and self._forward.sharing.branches
+            if shared or not any(map(self._goes_on, numbers)):
+                yield Question(context, len(context), numbers)
+            else:
+                yield from (self._stretch(context, number) for number in numbers)
+
+    def _stretch(self, context: Row, number: int) -> Question:
+        """Return a context with one continuation, all but its last token."""
+        return Question(context + self._tails[number][:-1], len(context), [number])
+
+    def _branches(self, question: Question) -> bool:
+        """Tell whether several continuations go on where the row ends."""
+        return len(question.requests) > 1 and any(map(self._goes_on, question.requests))
+
+    def _goes_on(self, request: int) -> bool:
+        return len(self._tails[request]) > 1
+
+    def _read_whole(self, questions: Sequence[Question]) -> None:
+        """Read rows that nothing continues as the harness does, padded on the right."""
+        for batch in self._pack(questions, 0):
+            ids = self._forward.pad_right([question.tokens for question in batch])
+            first = min(question.context for question in batch) - 1
+            logits, _ = self._forward(ids, keep=ids.shape[1] - first)
+            places = [question.context - 1 - first for question in batch]
+            self._add(logits, list(self._expect(batch, places)))
+
+    def _read_shared(self, questions: Sequence[Question], prefix: Prefix) -> None:
+        """Read rows once each, then all that continues them."""
+        for batch in self._pack(questions, prefix.depth):
+            keep = max(question.keep for question in batch)
+            more = any(map(self._branches, batch))
+            rows = [question.tokens for question in batch]
+            page = read_rows(self._forward, rows, prefix, keep=keep, caching=more)
+            places = [keep - question.keep for question in batch]
+            self._add(page.logits, list(self._expect(batch, places)))
+            if more:
+                self._continue(batch, page)
+
+    def _pack(self, questions: Sequence[Question], depth: int) -> Iterator[list[Question]]:
+        vocabulary = self._forward.vocabulary
+        widths = [len(question.tokens) - depth for question in questions]
+        costs = [max(len(q.tokens), weigh_logits(q.keep, vocabulary)) for q in questions]
+        for rows in pack(widths, costs):
+            yield [questions[row] for row in rows]
+
+    def _expect(self, batch: Sequence[Question], places: Sequence[int]) -> Iterator[Wanted]:
+        """Yield what a batch's own logits predict: of several continuations the first tokens."""
+        for row, (question, place) in enumerate(zip(batch, places, strict=True)):
+            whole = len(question.requests) == 1
+            for request in question.requests:
+                tail = self._tails[request]
+                yield Wanted(row, place, request, tail if whole else tail[:1])
+
+    def _continue(self, batch: Sequence[Question], page: Page) -> None:
+        """Read what several continuations of a row have after their first token."""
+        onward = [
+            [Wanted(row, 0, r, self._tails[r]) for r in question.requests if self._goes_on(r)]
+            for row, question in enumerate(batch)
+            if len(question.requests) > 1
+        ]
+        if not self._forward.sharing.trees:
+            onward = [same for several in onward for same in _alike(several).values()]
+        groups = [several for several in onward if several]
+        widths = [sum(map(len, _alike(several))) for several in groups]
+        costs = [
+            max(page.mask.shape[1] + width, weigh_logits(width, self._forward.vocabulary))
+            for width in widths
+        ]
+        for chosen in pack(widths, costs):
+            self._continue_batch([groups[k] for k in chosen], page)
+
+    def _continue_batch(self, groups: Sequence[Sequence[Wanted]], page: Page) -> None:
+        """Read rows of continuations, each of which sees its context and itself."""
+        rows = [[token for part in _alike(several) for token in part] for several in groups]
+        ids = self._forward.pad_right(rows)
+        owners = torch.tensor([several[0].row for several in groups], device=ids.device)
+        mask, positions = page.mask[owners], None
+        if self._forward.sharing.trees:
+            lengths = [[len(part) for part in _alike(several)] for several in groups]
+            dtype = self._forward.module.dtype
+            mask, positions = mask_side_by_side(mask, lengths, dtype)
+        else:
+            present = self._forward.mark_beginnings([len(row) for row in rows], ids.shape[1])
+            mask = torch.cat([mask, present], dim=1)
+        cache = branch(page.cache, owners)
+        logits, _ = self._forward(
+            ids, keep=ids.shape[1], mask=mask, positions=positions, cache=cache
+        )
+        self._add(logits, list(_line_up(groups)))
+
+    def _add(self, logits: Tensor, wanted: Sequence[Wanted]) -> None:
+        """Add to the scores what these logits say."""
+        values, likeliest = look_up(logits, wanted)
+        start = 0
+        for _, _, request, tokens in wanted:
+            end = start + len(tokens)
+            total, greedy = self._scores[request]
+            self._scores[request] = TokenScore(
+                total + math.fsum(values[start:end]), greedy and all(likeliest[start:end])
+            )
+            start = end
+
+
+def _alike(several: Sequence[Wanted]) -> dict[Row, list[Wanted]]:
+    """Return what has to be read of continuations: those that end differently, once."""
+    found: dict[Row, list[Wanted]] = {}
+    for wanted in several:
+        found.setdefault(wanted.tokens[:-1], []).append(wanted)
+    return found
+
+
+def _line_up(groups: Sequence[Sequence[Wanted]]) -> Iterator[Wanted]:
+    """Yield where the logits of a row of continuations predict each of them."""
+    for row, several in enumerate(groups):
+        place = 0
+        for part, same in _alike(several).items():
+            for wanted in same:
+                yield Wanted(row, place, wanted.request, wanted.tokens[1:])
+            place += len(part)
+
+
+def look_up(logits: Tensor, wanted: Sequence[Wanted]) -> tuple[list[float], list[bool]]:
+    """Return log-probability, and whether it is the likeliest, of every wanted token in turn."""
+    rows = [w.row for w in wanted for _ in w.tokens]
+    places = [w.place + k for w in wanted for k in range(len(w.tokens))]
+    tokens = [token for w in wanted for token in w.tokens]
+    index = torch.tensor([rows, places, tokens], device=logits.device)
+    best, totals = [], []
+    for part in torch.split(logits.flatten(0, 1), max(CHUNK // logits.shape[2], 1)):
+        exact = part.float()
+        best.append(exact.argmax(1))
+        totals.append(exact.logsumexp(1))
+    cell = index[0] * logits.shape[1] + index[1]
+    values = logits[index[0], index[1], index[2]].double() - torch.cat(totals)[cell]
+    return values.tolist(), (torch.cat(best)[cell] == index[2]).tolist()
