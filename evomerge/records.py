@@ -37,6 +37,40 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Generation:
+    """One generated answer, as an audit sees it.
+
+    Attributes:
+        prompt: what was continued.
+        text: the answer, cut before the first stop string.
+        tokens: how many were generated.
+        finished: an end token or a stop string ended it, not the limit of tokens.
+    """
+
+    prompt: str
+    text: str
+    tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """How a candidate may be dropped before it has met all items.
+
+    Attributes:
+        alpha: chance of dropping a candidate that is as good as its rival, over all looks.
+        first: items before the first look.
+        every: items between looks.
+        per_look: spend alpha at each look instead, which drops more and errs more.
+    """
+
+    alpha: float = 0.1
+    first: int = 30
+    every: int = 10
+    per_look: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Work for one worker: candidates that share something, and the items they meet.
 
@@ -45,8 +79,9 @@ class Job:
         cohort: one or several candidates.
         items: task name -> positions in that task's split, ascending.
         split: 'search', 'validation' or 'test'.
-        rival_scores: the incumbent's score per item key *as of the ask*.
+        rival_scores: the incumbent's objective per item key *as of the ask*.
         seed: from which everything random about the job derives.
+        race: how a hopeless candidate is dropped; None where every candidate meets all items.
     """
 
     number: int
@@ -55,6 +90,7 @@ class Job:
     split: str = "search"
     rival_scores: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    race: Race | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +102,16 @@ class Outcome:
         scores: task name -> item key -> score in the evaluator's own unit.
         seconds: stage ('merge', 'evaluate') -> wall seconds.
         failure: why there are no (or not all) scores; empty when all went well.
+        raced_out: it met only some of the items, because its rival was clearly better.
+        audit: task name -> measure -> value, as evomerge.evaluation.audit names them.
     """
 
     fingerprint: str
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     failure: str = ""
+    raced_out: bool = False
+    audit: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +132,7 @@ class Evaluated:
         item_scores: objective per item key, for searchers that look at items.
         items_seen: on how many items the objectives rest.
         failure: why the candidate failed; empty when it did not.
+        raced_out: it was dropped before it had met all items; it ranks below all that were not.
     """
 
     genome: "Genome"
@@ -99,10 +140,17 @@ class Evaluated:
     item_scores: Mapping[str, float] = field(default_factory=dict)
     items_seen: int = 0
     failure: str = ""
+    raced_out: bool = False
+
+    @property
+    def standing(self) -> int:
+        """Return 2 for what met all items, 1 for what was raced out, 0 for what failed."""
+        if self.failure or any(map(math.isnan, self.objectives)):
+            return 0
+        return 1 if self.raced_out else 2
 
     @property
     def rank_key(self) -> tuple[float, ...]:
-        """Objectives with NaN and failures at minus infinity: greater is better, always."""
-        if self.failure:
-            return tuple(-math.inf for _ in self.objectives)
-        return tuple(-math.inf if math.isnan(value) else value for value in self.objectives)
+        """Standing, then objectives, NaN at minus infinity: greater is better, always."""
+        values = (-math.inf if math.isnan(value) else value for value in self.objectives)
+        return (float(self.standing), *values)

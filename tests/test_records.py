@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,3 +49,18 @@ def test_failures_and_nan_never_rank_above_a_number(
 def test_a_failure_is_worst_whatever_it_scored() -> None:
     failed, poor = Evaluated(np.zeros(1), (1e9,), failure="killed"), Evaluated(np.zeros(1), (-1e9,))
     assert failed.rank_key < poor.rank_key
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9), st.booleans(), st.booleans()), min_size=2, max_size=9))
+def test_raced_out_stands_between_failed_and_finished_whatever_was_estimated(
+    results: list[tuple[float, bool, bool]],
+) -> None:
+    found = [
+        Evaluated(np.zeros(1), (score,), failure="no" * failed, raced_out=raced_out)
+        for score, failed, raced_out in results
+    ]
+    ordered = sorted(found, key=lambda result: result.rank_key)
+    assert [result.standing for result in ordered] == sorted(result.standing for result in found)
+    for lower, upper in pairwise(ordered):
+        same = lower.standing == upper.standing
+        assert not same or lower.objectives <= upper.objectives

@@ -59,8 +59,7 @@ class Searcher(ABC):
         """Learn what a batch earned; failed and NaN candidates count as worst."""
         self.told += len(results)
         for result in results:
-            finite = result.rank_key > tuple(-np.inf for _ in result.objectives)
-            if finite and (self.best is None or result.rank_key > self.best.rank_key):
+            if result.standing and (self.best is None or result.rank_key > self.best.rank_key):
                 self.best = result
         self._tell(results)
 

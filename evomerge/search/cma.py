@@ -8,7 +8,7 @@ step size 1/6, population 4 + ⌊3 ln n⌋.
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class CMA(Searcher):
         seed: of the draws.
         population: genomes per generation; 4 + ⌊3 ln n⌋ if absent; at least 4, of which
             the better half are recombined.
-        mean: where every coordinate starts, in [0, 1].
+        mean: where every coordinate starts, in [0, 1]; or 'random', each somewhere else.
         sigma: initial step size, in units of the cube's edge.
     """
 
@@ -37,7 +37,7 @@ class CMA(Searcher):
         *,
         seed: int = 0,
         population: int | None = None,
-        mean: float = 0.5,
+        mean: float | Literal["random"] = 0.5,
         sigma: float = 1 / 6,
     ) -> None:
         import cmaes
@@ -45,11 +45,14 @@ class CMA(Searcher):
         super().__init__(dimension, seed=seed)
         if population is not None and (not isinstance(population, int) or population < 4):
             raise ValueError("cma needs a population of at least 4")
-        if not 0.0 <= mean <= 1.0 or not 0.0 < sigma <= 10.0:
-            raise ValueError("cma needs a mean in [0, 1] and a sigma in (0, 10]")
         width = max(dimension, 2)  # the package needs two; a lone gene gets an idle companion
+        start = np.random.default_rng(seed).random(width)
+        if mean != "random":
+            start[:] = mean
+        if not np.all((start >= 0.0) & (start <= 1.0)) or not 0.0 < sigma <= 10.0:
+            raise ValueError("cma needs a mean in [0, 1] and a sigma in (0, 10]")
         self._algorithm = cmaes.CMA(
-            mean=np.full(width, float(mean)),
+            mean=start,
             sigma=float(sigma),
             bounds=np.tile([0.0, 1.0], (width, 1)),
             seed=seed % 2**32,
@@ -71,5 +74,6 @@ class CMA(Searcher):
     def _tell(self, results: Sequence[Evaluated]) -> None:
         if len(results) != self.batch:
             return  # the budget ended within a generation
-        costs = [-sum(result.rank_key) for result in results]
+        ranks = sorted({result.rank_key for result in results}, reverse=True)
+        costs = [float(ranks.index(result.rank_key)) for result in results]  # only order counts
         self._algorithm.tell(list(zip(self._points, costs, strict=True)))

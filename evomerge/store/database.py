@@ -20,6 +20,8 @@ from evomerge.store.queries import CandidateRow, RunRow, read_candidates, read_r
 
 FILE = "store.db"
 LOCK = "lock"
+RACED_OUT = "raced out"
+"""State of a candidate that met only some of its items, for its rival was clearly better."""
 WAIT = 30.0
 """Seconds to wait for another process's transaction."""
 
@@ -116,7 +118,7 @@ class RunStore:
                      row.fingerprint, now),
                 )  # fmt: skip
 
-    def record(
+    def record(  # noqa: PLR0913 - all that becomes of a merge, in one transaction
         self,
         numbers: Iterable[int],
         fingerprint: str,
@@ -126,6 +128,8 @@ class RunStore:
         items: int,
         error: str = "",
         seconds: Mapping[str, float] | None = None,
+        audit: Mapping[str, Mapping[str, float]] | None = None,
+        rival: str = "",
     ) -> None:
         """Record what became of a merge, for every candidate that it is.
 
@@ -137,8 +141,10 @@ class RunStore:
             items: on how many items it rests.
             error: why it failed.
             seconds: stage -> wall seconds.
+            audit: task -> measure -> value, what looks wrong about its answers.
+            rival: who was clearly better, where the merge was raced out.
         """
-        state = "failed" if error else "done"
+        state = "failed" if error else RACED_OUT if rival else "done"
         with self._transaction() as write:
             for evaluator, found in scores.items():
                 for item, score in found.items():
@@ -149,14 +155,32 @@ class RunStore:
             for number in numbers:
                 write(
                     "UPDATE candidates SET state = ?, objective = ?, items = ?, error = ?,"
-                    " seconds = ?, finished = ? WHERE number = ?",
-                    (state, objective, items, error, _text(seconds or {}), time.time(), number),
+                    " seconds = ?, audit = ?, rival = ?, finished = ? WHERE number = ?",
+                    (
+                        state,
+                        objective,
+                        items,
+                        error,
+                        _text(seconds or {}),
+                        _text(audit or {}),
+                        rival,
+                        time.time(),
+                        number,
+                    ),
                 )
 
-    def candidates(self, stage: str | None = None, round_: int | None = None) -> list[CandidateRow]:
-        """Return candidates in order of asking."""
+    def candidates(
+        self,
+        stage: str | None = None,
+        round_: int | None = None,
+        *,
+        fingerprint: str | None = None,
+    ) -> list[CandidateRow]:
+        """Return candidates in order of asking; of a stage, a round, a merge if these are given."""
         with _store_errors(self.folder):
-            return read_candidates(self._connection, stage=stage, round_=round_)
+            return read_candidates(
+                self._connection, stage=stage, round_=round_, fingerprint=fingerprint
+            )
 
     def count(self) -> int:
         """Return the number of candidates of all stages."""

@@ -114,3 +114,15 @@ def m002_effort(connection: sqlite3.Connection) -> None:
 def m003_tasks(connection: sqlite3.Connection) -> None:
     """What every task looked like when the run began: its evaluator and its items."""
     connection.execute("ALTER TABLE run ADD COLUMN tasks TEXT NOT NULL DEFAULT '{}'")
+
+
+@step
+def m004_audit(connection: sqlite3.Connection) -> None:
+    """What looks wrong about a candidate's answers: task -> measure -> value."""
+    connection.execute("ALTER TABLE candidates ADD COLUMN audit TEXT NOT NULL DEFAULT '{}'")
+
+
+@step
+def m005_rival(connection: sqlite3.Connection) -> None:
+    """Against whom a candidate was raced out; such a one has the state 'raced out'."""
+    connection.execute("ALTER TABLE candidates ADD COLUMN rival TEXT NOT NULL DEFAULT ''")

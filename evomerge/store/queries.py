@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -47,16 +47,19 @@ class CandidateRow:
     Attributes:
         number: in order of asking, from 0, over all stages.
         round: batch within its stage.
-        stage: 'probe', 'search', 'validation' or 'test'.
+        stage: 'probe', 'search', 'rival' (the incumbent on a new batch of items), 'validation' or
+            'test'.
         label: what people call it: 'candidate 17', 'zoo:sort', 'ties'.
         genome: point of the unit cube, or None where no genome made it.
         recipe: the recipe's document.
         fingerprint: identity of its merge.
-        state: 'asked', 'done' or 'failed'.
-        objective: higher is better; None unless done.
+        state: 'asked', 'done', 'raced out' or 'failed'.
+        objective: higher is better; None when failed or not yet tried; an estimate when raced out.
         items: on how many items it rests.
         error: why it failed.
         seconds: stage -> wall seconds.
+        audit: task -> measure -> value, what looks wrong about its answers.
+        rival: who was clearly better, as people call it; empty unless raced out.
     """
 
     number: int
@@ -71,6 +74,8 @@ class CandidateRow:
     items: int
     error: str
     seconds: Mapping[str, float]
+    audit: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    rival: str = ""
 
 
 def read_run(connection: sqlite3.Connection) -> RunRow | None:
@@ -89,14 +94,18 @@ def read_run(connection: sqlite3.Connection) -> RunRow | None:
 
 
 def read_candidates(
-    connection: sqlite3.Connection, *, stage: str | None = None, round_: int | None = None
+    connection: sqlite3.Connection,
+    *,
+    stage: str | None = None,
+    round_: int | None = None,
+    fingerprint: str | None = None,
 ) -> list[CandidateRow]:
-    """Return candidates in order of number, of one stage and round if these are given."""
+    """Return candidates in order of number; of a stage, a round, a merge if these are given."""
     rows = connection.execute(
         "SELECT number, round, stage, label, genome, recipe, fingerprint, state, objective, items,"
-        " error, seconds FROM candidates WHERE (?1 IS NULL OR stage = ?1)"
-        " AND (?2 IS NULL OR round = ?2) ORDER BY number",
-        (stage, round_),
+        " error, seconds, audit, rival FROM candidates WHERE (?1 IS NULL OR stage = ?1)"
+        " AND (?2 IS NULL OR round = ?2) AND (?3 IS NULL OR fingerprint = ?3) ORDER BY number",
+        (stage, round_, fingerprint),
     )
     return [_candidate(row) for row in rows]
 
@@ -113,9 +122,8 @@ def read_scores(
 
 
 def _candidate(row: tuple[Any, ...]) -> CandidateRow:
-    number, round_, stage, label, genome, recipe, mark, state, objective, items, error, seconds = (
-        row
-    )
+    number, round_, stage, label, genome, recipe, mark, state, objective, items, *rest = row
+    error, seconds, audit, rival = rest
     return CandidateRow(
         number=number,
         round=round_,
@@ -129,4 +137,6 @@ def _candidate(row: tuple[Any, ...]) -> CandidateRow:
         items=items or 0,
         error=error or "",
         seconds=json.loads(seconds) if seconds else {},
+        audit=json.loads(audit),
+        rival=rival,
     )

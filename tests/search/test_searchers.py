@@ -97,6 +97,29 @@ def test_nan_and_failures_count_as_worst() -> None:
     assert searcher.best.objectives == (-5.0,)
 
 
+def test_what_was_raced_out_is_best_only_while_nothing_has_met_all_items() -> None:
+    searcher = RandomSearch(1)
+    points = searcher.ask(2)
+    searcher.tell([Evaluated(points[0], (0.9,), raced_out=True)])
+    assert searcher.best is not None
+    assert searcher.best.objectives == (0.9,)
+    searcher.tell([Evaluated(points[1], (0.2,))])
+    assert searcher.best.objectives == (0.2,)
+
+
+def test_cma_learns_from_the_order_alone_with_raced_out_ones_below_the_finished() -> None:
+    def recommend(scores: list[float], raced_out: list[bool]) -> "Genome":
+        searcher = CMA(3, seed=4, population=4)
+        told = zip(searcher.ask(), scores, raced_out, strict=True)
+        searcher.tell([Evaluated(point, (s,), raced_out=out) for point, s, out in told])
+        return searcher.recommend()[0]
+
+    flags = [False, True, True, False]
+    plain = recommend([4.0, 2.0, 1.0, 3.0], [False] * 4)
+    assert np.array_equal(recommend([0.2, 0.9, 0.8, 0.1], flags), plain)
+    assert not np.array_equal(recommend([0.2, 0.9, 0.8, 0.1], [False] * 4), plain)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_search_in_which_everything_fails_goes_on_and_has_no_best(name: str) -> None:
     searcher = make(name, 3)

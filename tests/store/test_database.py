@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import StoreError
-from evomerge.store import FILE, CandidateRow, open_store
+from evomerge.store import FILE, RACED_OUT, CandidateRow, open_store
 
 PACKAGE = str(Path(__file__).parents[2])
 
@@ -88,6 +88,16 @@ def test_genomes_and_scores_survive_to_the_bit(
     assert kept == score
     assert found.objective == score
     assert math.copysign(1, kept) == math.copysign(1, score) or score == 0
+
+
+def test_who_was_raced_out_is_on_record_with_estimate_and_rival(tmp_path: Path) -> None:
+    begin(tmp_path)
+    with open_store(tmp_path, write=True) as store:
+        store.ask([row(0), row(1)])
+        store.record([0], "f0", {"e": {"i": 0.0}}, objective=0.25, items=30, rival="candidate 7")
+        assert store.candidates(fingerprint="f1") == [row(1)]
+        (found,) = store.candidates("search", fingerprint="f0")
+    assert found == row(0, state=RACED_OUT, objective=0.25, items=30, rival="candidate 7")
 
 
 def test_known_score_is_never_overwritten(tmp_path: Path) -> None:

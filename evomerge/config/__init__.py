@@ -1,0 +1,32 @@
+"""The run file: what to evolve, judged by which tasks, searched how, run where.
+
+```python
+from evomerge.config import RunConfig, load_config
+
+config = load_config("config.yml")
+```
+"""
+
+from evomerge.config.effort import apply_effort
+from evomerge.config.load import load_config, parse_config, shipped_configs
+from evomerge.config.settings import (
+    DType,
+    GenomeSettings,
+    RacingSettings,
+    RunConfig,
+    TaskSettings,
+)
+from evomerge.errors import EvoMergeException
+
+__all__ = [
+    "DType",
+    "EvoMergeException",
+    "GenomeSettings",
+    "RacingSettings",
+    "RunConfig",
+    "TaskSettings",
+    "apply_effort",
+    "load_config",
+    "parse_config",
+    "shipped_configs",
+]

@@ -1,0 +1,111 @@
+"""What is wrong with a run file beyond its shape: names, options, settings that do not fit."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from evomerge.config.settings import GenomeSettings, RunConfig
+from evomerge.errors import Problem, UnknownName
+from evomerge.evaluation import EVALUATORS, Evaluator
+from evomerge.executors import EXECUTORS
+from evomerge.genome.sought import check_ranges
+from evomerge.methods import METHODS
+from evomerge.registry import Registry, suggest
+from evomerge.search import SEARCHERS
+
+
+def find_problems(config: RunConfig) -> Iterator[Problem]:
+    """Find everything that is wrong."""
+    genome = config.genome
+    yield from _check_name(METHODS, genome.merge_method, "genome.merge_method")
+    if genome.merge_method in METHODS.names():
+        yield from _check_genome(genome)
+    names = [task.name for task in config.tasks]
+    for index, task in enumerate(config.tasks):
+        path = f"tasks[{index}]"
+        if names.index(task.name) != index:
+            yield Problem(f"{path}.name", f"two tasks are called {task.name!r}")
+        yield from _check_name(EVALUATORS, task.evaluator, f"{path}.evaluator")
+        if task.evaluator in EVALUATORS.names():
+            kind = EVALUATORS.get(task.evaluator)
+            named = {"task": task.name} if "task" in inspect.signature(kind).parameters else {}
+            yield from _check_options(kind, named | task.options, path)
+            if task.data is None and kind.documents is Evaluator.documents:
+                yield Problem(f"{path}.data", "field required")
+    yield from _check_name(SEARCHERS, config.search.algorithm, "search.algorithm")
+    if config.search.algorithm in SEARCHERS.names():
+        searcher = SEARCHERS.get(config.search.algorithm)
+        taken = ("dimension", "seed")
+        yield from _check_options(searcher, config.search.options, "search", taken=taken)
+    yield from _check_name(EXECUTORS, config.executor.name, "executor.name")
+    if config.executor.name in EXECUTORS.names() and config.executor.timeout is not None:
+        yield from _check_timeout(config.executor.name)
+
+
+def _check_genome(genome: GenomeSettings) -> Iterator[Problem]:
+    spec = METHODS.get(genome.merge_method)
+    parents = [m for m in genome.models if spec.base == "none" or m != genome.base_model]
+    if spec.base == "required" and not genome.base_model:
+        yield Problem("genome.base_model", f"{spec.name} needs a base model")
+    if all(model == genome.base_model for model in genome.models):
+        yield Problem("genome.models", "there is no model besides the base")
+    if len(set(genome.models)) < len(genome.models):
+        yield Problem("genome.models", "a model stands twice")
+    if len(parents) < spec.min_models or (spec.max_models and len(parents) > spec.max_models):
+        most = spec.max_models or "any number"
+        yield Problem(
+            "genome.models", f"{spec.name} takes {spec.min_models} to {most}, besides a base"
+        )
+    for name, value in genome.parameters.items():
+        if name not in spec.parameters:
+            hint = suggest(name, sorted(spec.parameters))
+            yield Problem(f"genome.parameters.{name}", f"{spec.name} has no such parameter{hint}")
+        elif message := spec.parameters[name].complain(value):
+            yield Problem(f"genome.parameters.{name}", message)
+    if genome.normalize is not None and "normalize" not in spec.parameters:
+        yield Problem("genome.normalize", f"{spec.name} does not normalize")
+    yield from check_ranges(spec, genome.ranges, genome.fixed)
+
+
+def _check_name(registry: Registry[Any], name: str, path: str) -> Iterator[Problem]:
+    try:
+        registry.get(name)
+    except UnknownName as error:
+        yield Problem(path, str(error))
+
+
+def _check_timeout(name: str) -> Iterator[Problem]:
+    if not EXECUTORS.get(name).ends_hanging:
+        able = [n for n in EXECUTORS.names() if EXECUTORS.get(n).ends_hanging]
+        message = f"{name} cannot end a judge that hangs; only {', '.join(able)} can"
+        yield Problem("executor.timeout", message)
+
+
+def _check_options(
+    factory: Callable[..., Any], options: Mapping[str, Any], path: str, taken: tuple[str, ...] = ()
+) -> Iterator[Problem]:
+    parameters = inspect.signature(factory).parameters
+    hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)
+    known = [name for name in parameters if name not in taken]
+    for option, value in options.items():
+        if option not in known:
+            hint = suggest(option, known) or f"; known: {', '.join(known) or 'none'}"
+            yield Problem(f"{path}.{option}", f"unknown key {option!r}{hint}")
+        elif message := _check_value(hints.get(option, Any), value):
+            yield Problem(f"{path}.{option}", message)
+    required = [n for n in known if parameters[n].default is inspect.Parameter.empty]
+    for name in required:
+        if name not in options:
+            yield Problem(f"{path}.{name}", "field required")
+
+
+def _check_value(hint: Any, value: Any) -> str:
+    """Say what is wrong with an option, by its annotation; empty when nothing is."""
+    try:
+        TypeAdapter(hint).validate_python(value, strict=True)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        return f"{message[0].lower()}{message[1:]}, not {value!r}"
+    return ""

@@ -1,0 +1,100 @@
+"""Read run files; relative paths in them are relative to their folder."""
+
+from pathlib import Path
+from typing import Any
+
+from evomerge.checkpoints.locate import ZOO
+from evomerge.config.check import find_problems
+from evomerge.config.mergekit_evolve import is_foreign, translate
+from evomerge.config.settings import RunConfig, TaskSettings
+from evomerge.errors import ConfigError, Problem
+from evomerge.recipe.shape import Findings, read_shape
+from evomerge.recipe.yaml_document import read_yaml
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """Read a run file; relative paths in it are relative to its folder.
+
+    Raises:
+        ConfigError: listing every problem with its YAML path.
+    """
+    place = shipped_configs().get(str(path), Path(path))
+    try:
+        text = place.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(str(path), [Problem("", f"cannot be read: {reason}")]) from None
+    document = read_yaml(text, str(path))
+    if isinstance(document, dict):
+        document.setdefault("name", place.stem)
+    return parse_config(document, str(path), folder=place.parent)
+
+
+def parse_config(
+    document: Any, source: str = "run file", *, folder: Path | None = None
+) -> RunConfig:
+    """Turn plain values into a RunConfig; those of a file for mergekit-evolve, with a warning.
+
+    Args:
+        document: plain values.
+        source: what to call it in messages.
+        folder: what relative paths are relative to; the current folder if absent.
+
+    Raises:
+        ConfigError: listing every problem with its YAML path.
+    """
+    findings = Findings()
+    document = translate(document, source) if is_foreign(document) else document
+    config = read_shape(RunConfig, document, findings)
+    if config:
+        for problem in find_problems(config):
+            findings.wrong(problem.path, problem.message)
+    if findings.problems or config is None:
+        raise ConfigError(source, findings.problems)
+    return _resolve_paths(config, folder or Path())
+
+
+def shipped_configs() -> dict[str, Path]:
+    """Return the shipped run files by name."""
+    folder = Path(__file__).parents[1] / "zoo"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+    genome = config.genome.model_copy(
+        update={
+            "models": [_resolve(model, folder) for model in config.genome.models],
+            "base_model": config.genome.base_model and _resolve(config.genome.base_model, folder),
+        }
+    )
+    return config.model_copy(
+        update={
+            "genome": genome,
+            "tasks": [_resolve_task(task, folder) for task in config.tasks],
+            "task_search_path": [_resolve(path, folder) for path in config.task_search_path],
+        }
+    )
+
+
+def _resolve_task(task: TaskSettings, folder: Path) -> TaskSettings:
+    data: Any = task.data
+    if isinstance(data, str):
+        data = _resolve(data, folder)
+    elif data is not None:
+        data = {split: _resolve(path, folder) for split, path in data.items()}
+    values = {**task.model_dump(), "data": data}
+    function = values.get("function")
+    if isinstance(function, str) and ".py:" in function:
+        place, _, name = function.rpartition(":")
+        values["function"] = f"{_resolve(place, folder)}:{name}"
+    if task.evaluator == "command":
+        values["cwd"] = _resolve(values.get("cwd") or ".", folder)
+    return TaskSettings.model_validate(values)
+
+
+def _resolve(reference: str, folder: Path) -> str:
+    """Make a path absolute when it exists beside the run file or here; leave other names alone."""
+    for place in (folder / reference, Path(reference).expanduser()):
+        if not reference.startswith(ZOO) and place.exists():
+            return str(place.absolute())
+    return reference

@@ -1,0 +1,154 @@
+"""What a run file may say, as pydantic reads it."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator
+
+from evomerge.recipe.schema import Document
+
+DType = Literal["float32", "float16", "bfloat16"]
+
+
+class GenomeSettings(Document):
+    """What may vary: mergekit-evolve's `genome:` block, and a few keys more."""
+
+    models: list[str] = Field(min_length=1)
+    merge_method: str
+    base_model: str | None = None
+    layer_granularity: int = Field(default=0, ge=0)
+    filters: dict[str, list[str]] | list[str] | None = None
+    own_embeddings: bool = True
+    normalize: bool | None = None
+    allow_negative_weights: bool = False
+    smooth: bool = False
+    ranges: dict[str, list[bool | float | str]] = Field(default_factory=dict)
+    parameters: dict[str, bool | float | str] = Field(default_factory=dict)
+    dtype: DType | None = None
+    tokenizer_source: str | None = None
+
+    @property
+    def fixed(self) -> dict[str, bool | float | str]:
+        """Return the parameters that have a value, `normalize` among them."""
+        flag = {} if self.normalize is None else {"normalize": self.normalize}
+        return self.parameters | flag
+
+    @property
+    def components(self) -> dict[str, list[str]]:
+        """Return filters as {component name: parts of tensor names}."""
+        if isinstance(self.filters, dict):
+            return self.filters
+        return {part: [part] for part in self.filters or []}
+
+
+class TaskSettings(Document):
+    """A task: its items, its evaluator (whose options stand beside), its weight.
+
+    Without an evaluator it is a task of lm-evaluation-harness, which knows its own items. A
+    negative weight asks for less of a score that is better when higher.
+    """
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    name: str = Field(min_length=1)
+    evaluator: str = "lm_eval"
+    data: str | dict[Literal["search", "validation", "test"], str] | None = None
+    weight: float = Field(default=1.0, ge=-1e6, le=1e6)
+
+    @field_validator("weight")
+    @classmethod
+    def _weight_weighs(cls, weight: float) -> float:
+        if abs(weight) < 1e-6:
+            raise ValueError("a task without weight counts for nothing; leave it out")
+        return weight
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the evaluator's options."""
+        return dict(self.model_extra or {})
+
+
+class SearchSettings(Document):
+    """A searcher (whose options stand beside) and its budget."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    algorithm: str = "cma"
+    evaluations: int = Field(default=200, ge=1, le=10**9)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the searcher's options."""
+        return dict(self.model_extra or {})
+
+
+class ItemSettings(Document):
+    """Most items per task and split; all of them when absent.
+
+    With `batch`, every generation meets that many search items per task, drawn anew and the same
+    for all of its candidates.
+    """
+
+    search: int | None = Field(default=None, ge=1)
+    batch: int | None = Field(default=None, ge=1)
+    validation: int | None = Field(default=None, ge=1)
+    test: int | None = Field(default=None, ge=1)
+
+
+class RacingSettings(Document):
+    """When a hopeless candidate is dropped: see evomerge.statistics.racing."""
+
+    alpha: float = Field(default=0.1, gt=0, lt=1)
+    first: int = Field(default=30, ge=1)
+    every: int = Field(default=10, ge=1)
+    per_look: bool = False
+
+
+class ExecutorSettings(Document):
+    """Where candidates are tried: as many at once as cores, in the processor's own arithmetic."""
+
+    name: str = "processes"
+    workers: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    device: str | None = None
+    arithmetic: DType | None = None
+    timeout: float | None = Field(default=None, gt=0)
+
+
+class RunConfig(Document):
+    """A whole run.
+
+    The keys `limit` (of search items), `num_fewshot`, `shuffle` (items are always drawn by seed),
+    `random_init`, `apply_chat_template` and `fewshot_as_multiturn` are mergekit-evolve's. Those
+    that are options of an evaluator are the default for every task.
+    """
+
+    name: str = "run"
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    genome: GenomeSettings
+    tasks: list[TaskSettings] = Field(min_length=1)
+    search: SearchSettings = Field(default_factory=SearchSettings)
+    items: ItemSettings = Field(default_factory=ItemSettings)
+    executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+    finalists: int = Field(default=5, ge=1)
+    effort: Literal["quick", "normal", "thorough"] = "normal"
+    racing: RacingSettings | bool | None = None
+    estimator: Literal["mean", "control_variate", "item_response"] = "mean"
+    scorer: Literal["own", "harness"] = "own"
+    task_search_path: list[str] = Field(default_factory=list)
+    i_know_this_is_the_test_set: bool = False
+    limit: int | None = Field(default=None, ge=1)
+    num_fewshot: int | None = Field(default=None, ge=0)
+    apply_chat_template: bool | Literal["auto"] | None = None
+    fewshot_as_multiturn: bool | None = None
+    system_instruction: str | None = None
+    gen_kwargs: dict[str, Any] | str | None = None
+    shuffle: bool = False
+    random_init: bool = False
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder_name(cls, name: str) -> str:
+        if not name or Path(name).name != name or name.startswith(".") or not name.isprintable():
+            raise ValueError(f"a run's name names its folder; {name!r} cannot")
+        return name
