@@ -7,12 +7,16 @@ An executor imports no pillar. It is told where work is done by the dotted name 
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from evomerge.records import Job, JobResult, Outcome
 from evomerge.registry import Registry
 
 Work = Callable[[Job], JobResult]
+"""Does a job. With a method `prepare(job)` it does there what is no candidate's doing."""
+
+BEGUN = "begun"
+"""What a worker says when a job is taken up: from here on the candidate's time counts."""
 
 
 class Executor(ABC):
@@ -23,7 +27,12 @@ class Executor(ABC):
         setup: what the factory is called with; must be picklable.
         workers: how many jobs run at once.
         threads: threads each worker may use.
+
+    Attributes:
+        ends_hanging: whether it takes a `timeout`, after which a candidate is given up.
     """
+
+    ends_hanging: ClassVar[bool] = False
 
     def __init__(self, target: str, setup: Any, *, workers: int = 1, threads: int = 1) -> None:
         self.target = target
