@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from evomerge.errors import EvaluationError
+from evomerge.evaluation.audit import Audit
 from evomerge.records import Item
 from evomerge.registry import Registry, suggest
 
@@ -20,15 +21,44 @@ class Evaluator(ABC):
         higher_is_better: direction of the metric.
         fields: what every item must have.
         texts: fields that must be texts where an item has them.
-        subject: what `_score` receives: a live LanguageModel, or the recipe's document (then no
-            model is built at all).
+        subject: what `_score` receives: a live LanguageModel, the recipe's document (then no
+            model is built at all), or a temporary folder that holds the merge.
+        per_item: whether every item has a score of its own; what gives one number for all of
+            them is left out of racing and paired tests.
+        at_once: whether it must be asked about all items of a candidate in one call.
+        holds_out: whether the splits are asked different things; else nothing is unseen.
+        published: the public test set that its items are, all of them; empty if they are not.
+        audit: where it notes what looks wrong about answers; a fresh one for every candidate.
     """
 
     higher_is_better: bool = True
     fields: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
-    subject: Literal["model", "recipe"] = "model"
+    subject: Literal["model", "recipe", "folder"] = "model"
+    per_item: bool = True
+    at_once: bool = False
+    holds_out: bool = True
+    published: str = ""
     identity: str = ""
+    audit: Audit = Audit()
+
+    @classmethod
+    def parts(cls, task: str, options: Mapping[str, Any]) -> Mapping[str, float]:
+        """Return the tasks that a name stands for (a group's members), with their shares."""
+        del options
+        return {task: 1.0}
+
+    @classmethod
+    def looks_at(cls, options: Mapping[str, Any]) -> str:
+        """Tell the subject of an evaluator with these options, before it is made."""
+        return str(options.get("subject", cls.subject))
+
+    def documents(self) -> Mapping[str | None, Sequence[Mapping[str, Any]]] | None:
+        """Return the evaluator's own items by split (None: not divided yet).
+
+        None, the default, for evaluators whose items are the task's `data`.
+        """
+        return None
 
     def evaluate(self, subject: Any, items: Sequence[Item]) -> list[float]:
         """Score every item, in order.
@@ -49,8 +79,8 @@ class Evaluator(ABC):
                 "Return one number per item, in order",
             )
         try:
-            numbers = [float(score) for score in scores]
-        except (TypeError, ValueError):
+            numbers = [_read_number(score) for score in scores]
+        except (TypeError, ValueError, OverflowError):
             raise EvaluationError(
                 f"task {name}: the evaluator gave scores that are not numbers",
                 "Return one number per item, in order",
@@ -88,11 +118,19 @@ class Evaluator(ABC):
         """Score every item, in the metric's own unit."""
 
 
+def _read_number(score: Any) -> float:
+    if isinstance(score, str):
+        raise TypeError("a text is not a number, whatever it reads")
+    return float(score)
+
+
 EVALUATORS: Registry[type[Evaluator]] = Registry("evaluator", "evomerge.evaluators")
 
 
 def build_evaluator(name: str, options: Mapping[str, Any], task: str) -> Evaluator:
     """Make an evaluator from its registered name and its options.
+
+    One that has a parameter `task` gets the task's name there, unless the options name another.
 
     Raises:
         EvaluationError: an option is unknown, missing or of the wrong kind.
@@ -105,7 +143,8 @@ def build_evaluator(name: str, options: Mapping[str, Any], task: str) -> Evaluat
                 f"task {task}: {name} has no option {option!r}{suggest(option, known)}",
                 f"It has {', '.join(known) or 'none'}",
             )
+    own = {"task": task} if "task" in known else {}
     try:
-        return kind(**options)
+        return kind(**(own | dict(options)))
     except (TypeError, ValueError) as error:
         raise EvaluationError(f"task {task}: {name}: {error}", "Check the task's options") from None

@@ -59,6 +59,7 @@ class ExactMatch(Evaluator):
         if self.pattern is None:
             return answer
         matches = list(self.pattern.finditer(answer))
+        self.audit.note_extraction(bool(matches))
         found = matches[-1].group(1 if self.pattern.groups else 0) if matches else ""
         return found or ""  # a group that takes no part in a match is None
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,16 @@ from evomerge.records import Item
 from evomerge.registry import suggest
 
 SPLITS = ("search", "validation", "test")
+SEALED = "test"
+"""The split that only the test stage may read."""
+
 SHARES = {"search": 0.4, "validation": 0.3, "test": 0.3}
 """How a file without splits is divided."""
-ASKED = ("prompt", "choices", "text")
+ASKED = ("prompt", "question", "choices", "text")
 """Fields that make up the question of an item, where it has any of them."""
 ZOO = "zoo:"
+SEARCH_AND_VALIDATION = "search+validation"
+"""A split whose items are divided among these two, by seeded hash, in their usual proportion."""
 OTHER_NAMES = {"train": None, "valid": "validation", "val": "validation", "dev": "validation"}
 
 
@@ -31,7 +36,10 @@ class Task:
         evaluator: what scores its items.
         items: split -> items, in an order that depends on seed and content only.
         weight: share in the overall score, positive.
+        minimise: less of a score that is better when higher is asked for (a negative weight).
         key: identity of the evaluator and its options; part of the cache key of every score.
+        divided: its items had no splits and were divided by seeded hash.
+        mark: what the verdict must say of it, one sentence; empty where there is nothing to say.
     """
 
     name: str
@@ -39,6 +47,19 @@ class Task:
     items: Mapping[str, tuple[Item, ...]]
     weight: float
     key: str
+    minimise: bool = False
+    divided: bool = False
+    mark: str = ""
+
+    @property
+    def direction(self) -> float:
+        """Return 1 where a higher score is an improvement, else -1."""
+        return 1.0 if self.evaluator.higher_is_better and not self.minimise else -1.0
+
+    def without(self, split: str) -> "Task":
+        """Return the task as one sees it who may not read a split."""
+        kept = {name: items for name, items in self.items.items() if name != split}
+        return replace(self, items=kept)
 
     @property
     def fingerprint(self) -> str:
@@ -58,27 +79,70 @@ def read_items(
 
     Args:
         task: its name.
-        data: `zoo:NAME`, one JSONL file (lines may name their `split`; else they are divided by
-            seeded hash), or {split: JSONL file}.
+        data: `zoo:NAME`, one file (lines may name their `split`; else they are divided by seeded
+            hash), or {split: file}. Files are JSONL or, called `.tsv`, hold lines of question,
+            tab, answer.
         seed: of the division and of the choice of items.
         limits: most items per split; which ones depends on seed and content only.
 
     Raises:
-        EvaluationError: a file is missing or not JSONL, or a split has no items.
+        EvaluationError: a file is missing or of another form, or a split has no items.
     """
+    rows = (
+        (fields, split, f"line {number} of {path} has")
+        for split, path in _files(task, data)
+        for number, fields in _read_lines(task, path)
+    )
+    return _share_out(task, rows, seed, limits or {})
+
+
+def share_out(
+    task: str,
+    documents: Mapping[str | None, Sequence[Mapping[str, Any]]],
+    *,
+    seed: int = 0,
+    limits: Mapping[str, int] | None = None,
+) -> dict[str, tuple[Item, ...]]:
+    """Make items of an evaluator's own documents, as `read_items` does of files.
+
+    Args:
+        task: its name.
+        documents: split -> fields of each item; those under None are divided by seeded hash.
+        seed: of the division and of the choice of items.
+        limits: most items per split.
+
+    Raises:
+        EvaluationError: a split has no items, or two share one.
+    """
+    rows = (
+        (fields, split, f"document {number} has")
+        for split, found in documents.items()
+        for number, fields in enumerate(found)
+    )
+    return _share_out(task, rows, seed, limits or {})
+
+
+def _share_out(
+    task: str,
+    rows: Iterable[tuple[Mapping[str, Any], str | None, str]],
+    seed: int,
+    limits: Mapping[str, int],
+) -> dict[str, tuple[Item, ...]]:
     pools: dict[str, dict[str, Item]] = {split: {} for split in SPLITS}
-    for split, path in _files(task, data):
-        for number, fields in _read_lines(task, path):
-            item = Item(_key(task, fields), task, fields)
-            named = fields.get("split")
-            if split is not None:
-                home = _home(split, f"task {task}: its data have")
-            elif named is not None:
-                home = _home(named, f"task {task}: line {number} of {path} has")
-            else:
-                home = _divide(seed, question(fields))
-            if home:
-                pools[home][item.key] = item
+    for fields, split, place in rows:
+        item = Item(_key(task, fields), task, fields)
+        named = fields.get("split")
+        home: str | None
+        if split == SEARCH_AND_VALIDATION:
+            home = _divide(seed, question(fields), SPLITS[:2])
+        elif split is not None:
+            home = _home(split, f"task {task}: its data have")
+        elif named is not None:
+            home = _home(named, f"task {task}: {place}")
+        else:
+            home = _divide(seed, question(fields))
+        if home:
+            pools[home][item.key] = item
     keep_apart(f"task {task}", {split: pool.values() for split, pool in pools.items()})
     chosen: dict[str, tuple[Item, ...]] = {}
     for split, pool in pools.items():
@@ -88,8 +152,13 @@ def read_items(
                 "Give items for search, validation and test",
             )
         order = sorted(pool.values(), key=lambda item: _draw(seed, item.key))
-        chosen[split] = tuple(order[: (limits or {}).get(split)])
+        chosen[split] = tuple(order[: limits.get(split)])
     return chosen
+
+
+def items_of(task: str, documents: Iterable[Mapping[str, Any]]) -> tuple[Item, ...]:
+    """Make items of documents as they come, all of one split."""
+    return tuple(Item(_key(task, fields), task, fields) for fields in documents)
 
 
 def question(fields: Mapping[str, Any]) -> str:
@@ -147,17 +216,28 @@ def _read_lines(task: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            fields = None
-        if not isinstance(fields, dict):
+        fields = _read_pair(line) if path.suffix == ".tsv" else _read_object(line)
+        if fields is None:
+            form = "question, tab, answer" if path.suffix == ".tsv" else "a JSON object"
             raise EvaluationError(
-                f"task {task}: line {number} of {path} is not a JSON object",
-                "Write one item a line",
+                f"task {task}: line {number} of {path} is not {form}", "Write one item a line"
             )
         rows.append((number, fields))
     return rows
+
+
+def _read_object(line: str) -> dict[str, Any] | None:
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _read_pair(line: str) -> dict[str, Any] | None:
+    """Read a line of the form in which MGSM is published."""
+    asked, tab, answer = line.rstrip().rpartition("\t")
+    return {"question": asked, "answer": answer} if tab else None
 
 
 def _home(split: Any, place: str) -> str | None:
@@ -184,10 +264,11 @@ def _draw(seed: int, key: str) -> float:
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def _divide(seed: int, key: str) -> str:
-    draw, edge = _draw(seed, f"split {key}"), 0.0
-    for split, share in SHARES.items():
-        edge += share
+def _divide(seed: int, key: str, among: Sequence[str] = SPLITS) -> str:
+    draw = _draw(seed, f"split {key}") * sum(SHARES[split] for split in among)
+    edge = 0.0
+    for split in among:
+        edge += SHARES[split]
         if draw < edge:
             return split
-    return SPLITS[-1]
+    return among[-1]

@@ -1,0 +1,289 @@
+"""Tasks of lm-evaluation-harness (Gao et al., 2023), asked of the model that is in memory.
+
+https://zenodo.org/records/12608602
+
+Task, data, prompts, filters and metrics are the harness' own; what computes is our scorer, or the
+harness' transformers model with `scorer: harness`. Requests and token ids are made once, kept per
+tokenizer, and asked of every candidate again. Nothing reads or sets a global generator: the
+harness' `evaluate` functions, which do, are never called; nor are its caches, which cannot tell
+candidates apart.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from evomerge.errors import EvaluationError
+from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.harness.catalogue import Catalogue, Entry, Listing
+from evomerge.evaluation.harness.data_sets import is_public
+from evomerge.evaluation.harness.installation import harness_version, plain, require_harness
+from evomerge.evaluation.harness.metrics import DEFAULT, Metric, choose_metric, find_metrics
+from evomerge.evaluation.harness.requests import Prompting, Requests, ask, tokenizer_mark
+from evomerge.evaluation.harness.tasks import (
+    SEED,
+    Examples,
+    build_task,
+    check_generation,
+    check_kind,
+    split_documents,
+)
+from evomerge.evaluation.task import SEARCH_AND_VALIDATION, question
+from evomerge.records import Item
+
+
+class LmEval(Evaluator):
+    """Scores by a task of lm-evaluation-harness: built-in, or from the user's own task folders.
+
+    Accuracy, exact match and other metrics that the harness averages over documents are what they
+    are there. Of the perplexity family a document's own number is used: nats per word or byte, bits
+    per byte (nats for `perplexity`), whose mean over documents is averaged. BLEU, chrF and TER are
+    taken sentence by sentence. What exists for all documents together only (F1, Matthews'
+    correlation) is refused.
+
+    With a validation and a test split, the search gets the first; with one, all is divided.
+
+    Args:
+        task: name of the task, the group or the tag; the name in the run file, if absent.
+        group: the group that hands its settings down to `task`.
+        metric: `metric,filter` as the harness reports it, or `metric` alone; null for accuracy
+            where the task gives it, and else for the first metric that it gives.
+        num_fewshot: examples before every question; the task's own number, if absent.
+        fewshot_as_multiturn: within a chat template, examples are turns of their own.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one.
+        system_instruction: said before everything else.
+        gen_kwargs: generation arguments beside the task's own, a mapping or `key=value,…`.
+        task_search_path: folders with tasks of the user's.
+        scorer: `own`, or `harness` for its transformers model (slower, the same numbers).
+        batch_size: questions that the harness' model computes at once.
+        confirm_run_unsafe_code: let a task run code that the model has written.
+    """
+
+    def __init__(  # noqa: PLR0913 - the harness' own options, under its own names
+        self,
+        task: str,
+        *,
+        group: str | None = None,
+        metric: str | None = DEFAULT,
+        num_fewshot: int | None = None,
+        fewshot_as_multiturn: bool = True,
+        apply_chat_template: bool | Literal["auto"] = False,
+        system_instruction: str | None = None,
+        gen_kwargs: dict[str, Any] | str | None = None,
+        task_search_path: list[str] | None = None,
+        scorer: Literal["own", "harness"] = "own",
+        batch_size: int = 16,
+        confirm_run_unsafe_code: bool = False,
+    ) -> None:
+        require_harness()
+        if num_fewshot is not None and num_fewshot < 0:
+            raise ValueError("num_fewshot must be 0 or more")
+        entry = _pick(task, _find(group or task, task_search_path))
+        arguments = _read_arguments(gen_kwargs)
+        self.name, self.scorer, self._batch_size = entry.name, scorer, batch_size
+        self._task = build_task(entry, num_fewshot, arguments)
+        check_kind(entry.name, self._task, confirm_run_unsafe_code=confirm_run_unsafe_code)
+        if scorer == "own":
+            check_generation(entry.name, self._task)
+        self.metric = choose_metric(entry.name, self._task, metric)
+        self.higher_is_better = self.metric.higher_is_better
+        self.identity = _identify(entry, self._task)
+        self._documents = {s: list(found) for s, found in split_documents(self._task).items()}
+        self._examples = {
+            split: Examples(entry.name, self._task, found)
+            for split, found in self._documents.items()
+        }
+        self._prompting = Prompting(system_instruction, apply_chat_template, fewshot_as_multiturn)
+        self.published = _published(entry) if len(self._documents) == 1 else ""
+        self._requests: dict[str, Requests] = {}
+        self._asked: list[list[Any]] = []
+        self._marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+    @classmethod
+    def parts(cls, task: str, options: Mapping[str, Any]) -> Mapping[str, float]:
+        """Return a group's members with their shares, as the group's own aggregation has them."""
+        require_harness()
+        name = options.get("task", task)
+        listing = _find(name, options.get("task_search_path"))
+        if [entry.name for entry in listing.tasks] == [name]:
+            return {task: 1.0}
+        sizes = [1.0] * len(listing.tasks)
+        if _weighs_by_size(listing, options.get("metric") or DEFAULT):
+            sizes = [float(_size(entry)) for entry in listing.tasks]
+        return {e.name: size / sum(sizes) for e, size in zip(listing.tasks, sizes, strict=True)}
+
+    @property
+    def reporting_split(self) -> str:
+        """Return the split on which the harness reports: 'test', or else 'validation'."""
+        return "test" if "test" in self._documents else "validation"
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Return what the harness' own results file says of a task."""
+        return {
+            "alias": self._task.get_config("task_alias") or self.name,
+            "version": self._task.VERSION,
+            "num_fewshot": self._task.get_config("num_fewshot"),
+            "metric": self.metric.name,
+            "filter": self.metric.filter,
+            "higher_is_better": self.metric.higher_is_better,
+            "original": len(self._documents[self.reporting_split]),
+            "aggregations": {n: m.aggregation for n, m in find_metrics(self._task).items()},
+            "config": plain(self._task.dump_config()),
+        }
+
+    def documents(self) -> Mapping[str | None, Sequence[Mapping[str, Any]]]:
+        """Return the documents by split; of a question in both, the test split keeps it."""
+        found = {split: self._fields(split) for split in self._documents}
+        if len(found) == 1:
+            return {None: found[self.reporting_split]}
+        tested = {question(fields) for fields in found["test"]}
+        fresh = [fields for fields in found["validation"] if question(fields) not in tested]
+        return {SEARCH_AND_VALIDATION: fresh, "test": found["test"]}
+
+    def reported(self) -> list[dict[str, Any]]:
+        """Return the documents on which the harness reports, in its order."""
+        return self._fields(self.reporting_split)
+
+    def _fields(self, split: str) -> list[dict[str, Any]]:
+        return [
+            {**_read_question(self._task, document), "place": f"{split}:{place}"}
+            for place, document in enumerate(self._documents[split])
+        ]
+
+    def _score(self, subject: Any, items: Sequence[Item]) -> list[float]:
+        requests = self._requests_for(subject.tokenizer)
+        model = self._harness_model(subject, requests)
+        questions = [
+            requests.of(split, int(place), model)
+            for split, _, place in (item.fields["place"].partition(":") for item in items)
+        ]
+        instances = [instance for question in questions for instance in question]
+        self._ask(model, instances)
+        self._asked = questions
+        self._filter(self.metric.filter, instances)
+        return [self._grade(self.metric, question) for question in questions]
+
+    @property
+    def noted(self) -> dict[str, list[float]]:
+        """Return 'metric,filter' -> a number per item, for the items that were scored last."""
+        found = find_metrics(self._task)
+        for name in dict.fromkeys(metric.filter for metric in found.values()):
+            if name != self.metric.filter:
+                self._filter(name, [one for question in self._asked for one in question])
+        return {
+            name: [self._grade(metric, question) for question in self._asked]
+            for name, metric in found.items()
+        }
+
+    def _requests_for(self, tokenizer: Any) -> Requests:
+        if tokenizer not in self._marks:
+            self._marks[tokenizer] = tokenizer_mark(tokenizer)
+        fresh = Requests(self._task, self._documents, self._examples, self._prompting)
+        return self._requests.setdefault(self._marks[tokenizer], fresh)
+
+    def _harness_model(self, subject: Any, requests: Requests) -> Any:
+        from evomerge.evaluation.harness.language_model import HarnessModel, OwnModel
+
+        if self.scorer == "own":
+            return OwnModel(subject, requests.tokens)
+        return HarnessModel(
+            pretrained=subject.module, tokenizer=subject.tokenizer, batch_size=self._batch_size
+        )
+
+    def _ask(self, model: Any, instances: Sequence[Any]) -> None:
+        if self.scorer == "own":
+            ask(model, instances)
+            return
+        import torch
+
+        with torch.random.fork_rng():  # it may sample
+            torch.manual_seed(SEED)
+            ask(model, instances)
+
+    def _filter(self, name: str, instances: Sequence[Any]) -> None:
+        """Pass answers through a filter; tell the audit where an extracting one found nothing."""
+        ensemble = next(f for f in self._task._filters if f.name == name)
+        ensemble.apply(instances)
+        failures = [f for part in ensemble.filters if (f := getattr(part(), "fallback", None))]
+        for instance in instances if failures and name == self.metric.filter else ():
+            self.audit.note_extraction(instance.filtered_resps[name] not in failures)
+
+    def _grade(self, metric: Metric, question: Sequence[Any]) -> float:
+        answers = [instance.filtered_resps[metric.filter] for instance in question]
+        if any(_is_broken(answer) for answer in answers):
+            return math.nan  # a broken model gives no answer, not the first choice
+        found = self._task.process_results(question[0].doc, answers)
+        if metric.name not in found:
+            raise EvaluationError(
+                f"task {self.name} gave no {metric.name!r} for a document",
+                f"It gave {', '.join(found)}",
+            )
+        return metric.of_item(found[metric.name], self._task.aggregation()[metric.name])
+
+
+def _find(name: str, search_path: Sequence[str] | None) -> Listing:
+    return Catalogue(search_path or ()).find(name)
+
+
+def _pick(name: str, listing: Listing) -> Entry:
+    """Return the one task that is meant.
+
+    Raises:
+        EvaluationError: there are several.
+    """
+    named = [entry for entry in listing.tasks if entry.name == name]
+    if not named and len(listing.tasks) != 1:
+        members = ", ".join(entry.name for entry in listing.tasks[:5])
+        raise EvaluationError(f"{name} stands for several tasks ({members} …)", "Name one of them")
+    return (named or listing.tasks)[0]
+
+
+def _weighs_by_size(listing: Listing, metric: str) -> bool:
+    wanted = metric.partition(",")[0]
+    stated = [entry for entry in listing.aggregates if entry.get("metric") == wanted]
+    return bool(stated) and bool(stated[0].get("weight_by_size", True))
+
+
+def _size(entry: Entry) -> int:
+    splits = split_documents(build_task(entry, 0, None))
+    return len(splits.get("test", splits.get("validation", ())))
+
+
+def _read_arguments(stated: dict[str, Any] | str | None) -> dict[str, Any]:
+    if not isinstance(stated, str):
+        return dict(stated or {})
+    from lm_eval.utils import simple_parse_args_string
+
+    return dict(simple_parse_args_string(stated))
+
+
+def _identify(entry: Entry, task: Any) -> str:
+    """Hash a task's configuration, its functions and the harness' version."""
+    values = [plain(entry.config), plain(type(task)), harness_version()]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _published(entry: Entry) -> str:
+    if not is_public(entry.config, builtin=entry.builtin):
+        return ""
+    return str(entry.config.get("dataset_path") or "the harness' own items")
+
+
+def _read_question(task: Any, document: Any) -> dict[str, Any]:
+    """Return a document as people, and the check for equal questions, see it."""
+    target = task.doc_to_target(document)
+    if task.OUTPUT_TYPE == "loglikelihood_rolling":
+        return {"text": plain(target)}
+    choices = task.doc_to_choice(document) if task.get_config("doc_to_choice") else None
+    asked = {"prompt": plain(task.doc_to_text(document))}
+    return {**asked, **({"choices": plain(choices)} if choices else {}), "target": plain(target)}
+
+
+def _is_broken(answer: Any) -> bool:
+    """Tell whether a log-likelihood is no number."""
+    value = answer[0] if isinstance(answer, tuple) else answer
+    return isinstance(value, float) and math.isnan(value)

@@ -1,0 +1,5 @@
+"""The built-in suite: seven small tests, their items and what marks them."""
+
+from evomerge.evaluation.suite.battery import Suite
+
+__all__ = ["Suite"]
