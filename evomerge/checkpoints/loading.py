@@ -1,12 +1,14 @@
 """The only door to transformers' model classes."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from evomerge.errors import CheckpointError
+from evomerge.errors import CheckpointError, MissingExtra
 
+GGUF = ".gguf"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
@@ -84,29 +86,75 @@ def build_model(config: Mapping[str, Any], dtype: str, device: str = "cpu") -> A
     return model.to(device).eval()
 
 
-def load_model(folder: Path, device: str = "cpu") -> Any:
-    """Load a causal language model from a folder, in the folder's dtype."""
-    from transformers import AutoModelForCausalLM
+def load_model(folder: Path, device: str = "cpu", *, arithmetic: str | None = None) -> Any:
+    """Load a causal language model from a folder or from a GGUF file, as transformers does.
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
-    return model.to(device).eval()
+    Args:
+        folder: of the model; or a GGUF file, which is unpacked into memory.
+        device: where it lives.
+        arithmetic: dtype of its parameters; the folder's own if None, the fastest one here for
+            that if 'fastest'.
+
+    Raises:
+        CheckpointError: transformers cannot load it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    place = _place(folder)
+    logging.disable_progress_bar()  # ours is the one that people see
+    try:
+        model = AutoModelForCausalLM.from_pretrained(**place, dtype="auto")
+    except Exception as error:  # each architecture refuses in its own way
+        raise CheckpointError(
+            f"transformers cannot load {folder}: {_reason(error)}",
+            "Update transformers, or convert the model",
+        ) from None
+    own = str(model.dtype).removeprefix("torch.")
+    wanted = find_arithmetic(own, device) if arithmetic == "fastest" else arithmetic or own
+    return model.to(device=device, dtype=getattr(torch, wanted)).eval()
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer of a model folder.
+    """Load the tokenizer of a model folder or GGUF file.
 
     Raises:
         CheckpointError: there is none that transformers can read.
     """
     from transformers import AutoTokenizer
 
+    place = _place(folder)
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(**place)
     except Exception as error:  # the Rust library raises the bare class
         raise CheckpointError(
             f"{folder} has no tokenizer that can be read: {_reason(error)}",
             "Copy the tokenizer files of its base model beside it",
         ) from None
+
+
+def _place(folder: Path) -> dict[str, Any]:
+    """Return how transformers is told of a folder, or of a GGUF file.
+
+    Raises:
+        MissingExtra: it is a GGUF file, and nothing here can read such.
+    """
+    if folder.suffix.lower() != GGUF:
+        return {"pretrained_model_name_or_path": folder, "local_files_only": True}
+    check_gguf()
+    named = {"pretrained_model_name_or_path": folder.parent, "gguf_file": folder.name}
+    return {**named, "local_files_only": True}
+
+
+def check_gguf() -> None:
+    """Check that GGUF files can be read here.
+
+    Raises:
+        MissingExtra: the package that reads them is not installed.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise MissingExtra("GGUF files need the package gguf", "pip install gguf")
 
 
 def _reason(error: Exception) -> str:

@@ -21,4 +21,15 @@ def command(
     while (runs / name).exists():
         number += 1
         name = f"{NAME}-{number}"
-    evolve.command("demo", name, evaluations, seed, workers=None, runs=runs, as_json=as_json)
+    evolve.command(
+        "demo",
+        name,
+        evaluations,
+        seed,
+        workers=None,
+        effort=None,
+        task_search_path=[],
+        test_set=False,
+        runs=runs,
+        as_json=as_json,
+    )

@@ -17,12 +17,23 @@ NAME = "evolve"
 EXAMPLE = "evomerge evolve demo --name first --evaluations 28"
 
 
-def command(
+def command(  # noqa: PLR0913, PLR0917 - options of a command line
     file: str = typer.Argument(help="A run file, or the name of a shipped one."),
     name: str | None = typer.Option(None, help="Name of the run; the file's, if absent."),
     evaluations: int | None = typer.Option(None, min=1, help="Candidates to try."),
     seed: int | None = typer.Option(None, min=0, help="Seed of everything random."),
     workers: int | None = typer.Option(None, min=1, help="Candidates tried at once."),
+    effort: str | None = typer.Option(
+        None, help="quick, normal or thorough: what the file leaves open is set by it."
+    ),
+    task_search_path: list[Path] = typer.Option(
+        [], "--task-search-path", help="A folder with lm-eval tasks of your own; may be repeated."
+    ),
+    test_set: bool = typer.Option(
+        False,
+        "--i-know-this-is-the-test-set",
+        help="Search on public test sets; the verdict says so.",
+    ),
     runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
@@ -33,10 +44,18 @@ def command(
     changes = {
         "name": name,
         "seed": seed,
+        "effort": effort,
+        "task_search_path": add_folders(config.task_search_path, task_search_path),
+        "i_know_this_is_the_test_set": test_set or None,
         "search": _change(config.search, evaluations=evaluations),
         "executor": _change(config.executor, workers=workers),
     }
     run_and_report(_change(config, **changes), runs, as_json=as_json)
+
+
+def add_folders(known: list[str], more: list[Path]) -> list[str] | None:
+    """Return task folders with those of the command line; None where that names none."""
+    return [*known, *(str(folder.absolute()) for folder in more)] if more else None
 
 
 def _change(settings: Settings, **values: Any) -> Settings:
@@ -45,7 +64,8 @@ def _change(settings: Settings, **values: Any) -> Settings:
 
     given = {name: value for name, value in values.items() if value is not None}
     try:
-        return type(settings).model_validate({**settings.model_dump(), **_plain(given)})
+        said = settings.model_dump(exclude_unset=True)  # what nobody said is left to the effort
+        return type(settings).model_validate({**said, **_plain(given)})
     except ValidationError as error:
         problems = [
             Problem(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
@@ -55,7 +75,10 @@ def _change(settings: Settings, **values: Any) -> Settings:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.model_dump() if isinstance(v, BaseModel) else v for k, v in values.items()}
+    return {
+        k: v.model_dump(exclude_unset=True) if isinstance(v, BaseModel) else v
+        for k, v in values.items()
+    }
 
 
 def run_and_report(config: "RunConfig", runs: Path, *, as_json: bool = False) -> None:

@@ -22,6 +22,7 @@ from evomerge.cli import (
     show,
     validate,
 )
+from evomerge.cli import eval as evaluate
 from evomerge.errors import EvoMergeException
 from evomerge.logging_config import configure_logging
 
@@ -38,7 +39,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, ls, cp, validate, merge, extract_lora, evolve, resume, runs, show, doctor):
+VERBS = (demo, ls, cp, validate, merge, extract_lora, evaluate, evolve, resume, runs, show, doctor)
+for verb in VERBS:
     app.command(name=verb.NAME, epilog=f"Example: {verb.EXAMPLE}")(verb.command)
 
 

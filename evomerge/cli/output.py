@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -13,9 +14,12 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from evomerge.evaluation import Task
     from evomerge.evolve import RunResult
+    from evomerge.evolve.comparison import Estimate, Line
     from evomerge.evolve.forecast import Forecast
-    from evomerge.evolve.verdict import Line, Verdict
+    from evomerge.evolve.side_by_side import SideBySide
+    from evomerge.evolve.verdict import Verdict
 
 
 class Screen(Console):
@@ -37,6 +41,12 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False))
 
 
+def write_json(value: Any, file: Path) -> None:
+    """Write plain values as JSON; NaN becomes null."""
+    text = json.dumps(_finite(value), indent=2, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
 def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows that have the same keys; numbers to the right."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
@@ -52,19 +62,60 @@ def print_verdict(verdict: "Verdict") -> None:
     """Print the verdict's tables and its sentence."""
     tasks = list(verdict.lines[0].tasks)
     title = f"Test: {verdict.items} items that no search has seen"
-    _print_lines(title, verdict.lines, ("score", "95 % interval", "lead", "won:lost", "p"), _totals)
+    rows = [("merge" if line.kind == "winner" else line.kind, line) for line in verdict.lines]
+    _print_lines(title, rows, ("score", "95 % interval", "lead", "won:lost", "p"), _totals)
     if len(tasks) > 1:
         console.print()
-        _print_lines("By task", verdict.lines, tasks, lambda line: _by_task(line, tasks))
+        _print_lines("By task", rows, tasks, lambda line: _by_task(line, tasks))
     console.print()
-    console.print(
-        _escape(verdict.sentence), style="bold green" if verdict.better else "bold yellow"
-    )
+    sure = verdict.better and not verdict.doubtful
+    console.print(_escape(verdict.sentence), style="bold green" if sure else "bold yellow")
+
+
+def print_side_by_side(found: "SideBySide") -> None:
+    """Print one table over all tasks, where they have a mean, and one of each task."""
+    columns = ["score", "95 % interval", "better by", "won:lost", "p"]
+    columns = columns if len(found.models) > 1 else columns[:2]
+    tables = {task.name: found.by_task[task.name] for task in found.tasks}
+    notes = {task.name: _describe_task(task) for task in found.tasks}
+    if len(found.tasks) > 1 and all(task.evaluator.higher_is_better for task in found.tasks):
+        tables = {"All tasks": found.lines} | tables
+        notes["All tasks"] = "weighted mean"
+    for place, (name, lines) in enumerate(tables.items()):
+        if place:
+            console.print()
+        rows = [(_mark_first(line, lines), line) for line in lines]
+        _print_lines(f"{name} ({notes[name]})", rows, columns, _measured)
+    if len(found.models) > 1:
+        console.print(
+            "\nEach model is compared with the first; p is of a two-sided exact paired test, "
+            "Holm-corrected over the models.",
+            style="dim",
+        )
+
+
+def _describe_task(task: "Task") -> str:
+    items = len(task.items["test"])
+    return f"{items} items" + ("" if task.evaluator.higher_is_better else ", lower is better")
+
+
+def _mark_first(line: "Line", lines: "Sequence[Line]") -> str:
+    return "first" if line is lines[0] and len(lines) > 1 else ""
+
+
+def _measured(line: "Line") -> list[str]:
+    if line.overall is None:
+        return ["failed", _escape(line.failure)]
+    found = next(iter(line.tasks.values())) if len(line.tasks) == 1 else line.overall
+    score = [f"{found.mean:.4f}", _interval(found)]
+    if line.difference is None:
+        return score
+    return [*score, f"{0.0 - line.difference:+.4f}", f"{line.losses}:{line.wins}", _p_value(line)]
 
 
 def _print_lines(
     title: str,
-    lines: "Sequence[Line]",
+    rows: "Sequence[tuple[str, Line]]",
     columns: Sequence[str],
     cells: "Callable[[Line], list[str]]",
 ) -> None:
@@ -73,8 +124,7 @@ def _print_lines(
     table.add_column("model", overflow="fold")
     for name in columns:
         table.add_column(name, justify="right", overflow="fold")
-    for line in lines:
-        mark = "merge" if line.kind == "winner" else line.kind
+    for mark, line in rows:
         style = "bold" if line.kind == "winner" else ""
         table.add_row(mark, _escape(line.label), *cells(line), style=style)
     console.print(table)
@@ -92,8 +142,19 @@ def print_forecast(forecast: "Forecast") -> None:
         f"{1000 * f.seconds_per_candidate / max(f.items['search'], 1):.2f} ms ({each} a candidate, "
         f"{f.merge_share:.0%} of it merging) in {f.genes} genes; then {f.finalists} finalists × "
         f"{f.items['validation']} and {f.rivals + 1} models × {f.items['test']} items. "
-        f"About {_duration(f.seconds)} with {f.workers} worker{'s' * (f.workers > 1)}{memory}."
+        f"About {_duration(f.seconds)} with {f.workers} worker{'s' * (f.workers > 1)}{memory}. "
+        f"Effort: {f.effort}."
     )
+    if f.race:
+        console.print(
+            f"Racing: who is clearly behind the best after {f.race.first} or more items is "
+            "dropped, so the search may cost less."
+        )
+    if f.divided:
+        console.print(
+            "Items without splits, divided into search, validation and test by seeded hash: "
+            f"{_escape(', '.join(f.divided))}."
+        )
 
 
 def print_result(result: "RunResult") -> None:
@@ -176,11 +237,20 @@ def _totals(line: "Line") -> list[str]:
     if line.overall is None:
         return ["failed", _escape(line.failure)]
     found = line.overall
-    score = [f"{found.mean:.3f}", f"{found.low:.3f} – {found.high:.3f}"]
-    if line.difference is None or line.p_value is None:
+    score = [f"{found.mean:.3f}", _interval(found)]
+    if line.difference is None:
         return score
-    p_value = f"{line.p_value:.3f}" if line.p_value >= 0.001 else "< 0.001"
-    return [*score, f"{line.difference:+.3f}", f"{line.wins}:{line.losses}", p_value]
+    return [*score, f"{line.difference:+.3f}", f"{line.wins}:{line.losses}", _p_value(line)]
+
+
+def _interval(found: "Estimate") -> str:
+    return "" if found.low is None else f"{found.low:.3f} – {found.high:.3f}"
+
+
+def _p_value(line: "Line") -> str:
+    if line.p_value is None:
+        return ""
+    return f"{line.p_value:.3f}" if line.p_value >= 0.001 else "< 0.001"
 
 
 def _by_task(line: "Line", tasks: Sequence[str]) -> list[str]:

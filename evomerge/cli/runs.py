@@ -38,7 +38,7 @@ def _describe(folder: Path) -> dict[str, Any]:
     except StoreError as error:
         return {"run": folder.name, "state": f"unreadable: {error.what}", "done": 0, "of": 0,
                 "best search score": None, "verdict": "", "begun": ""}  # fmt: skip
-    scores = [row.objective for row in search if row.objective is not None]
+    scores = [row.objective for row in search if row.state == "done" and row.objective is not None]
     verdict = (run.verdict or {}) if run else {}
     begun = datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M") if run else ""
     return {

@@ -56,14 +56,17 @@ def _values(row: Any, candidates: list[Any]) -> dict[str, Any]:
 
 def _print_run(row: Any, candidates: list[Any], top: int) -> None:
     from evomerge.cli.output import console, print_table, print_verdict
+    from evomerge.evaluation.audit import describe_measures
     from evomerge.evolve.verdict import read_verdict
+    from evomerge.store import RACED_OUT
 
     search = [c for c in candidates if c.stage == "search"]
     failed = [c for c in search if c.error]
-    done = [c for c in search if c.objective is not None]
+    done = [c for c in search if c.state == "done"]
+    raced_out = [c for c in search if c.state == RACED_OUT]
     console.print(
         f"{row.name}: {row.state}, {len(done)} of {row.config['search']['evaluations']} candidates "
-        f"done, {len(failed)} failed"
+        f"done, {len(raced_out)} raced out, {len(failed)} failed"
     )
     best = sorted(done, key=lambda c: -c.objective)[:top]
     if best:
@@ -73,6 +76,13 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
     if row.verdict:
         console.print()
         print_verdict(read_verdict(row.verdict))
+    for task, measures in _winner_audit(candidates).items():
+        console.print(f"The winner's answers to {task}: {describe_measures(measures)}.")
+
+
+def _winner_audit(candidates: list[Any]) -> dict[str, Any]:
+    tested = [c for c in candidates if c.stage == "test"]
+    return dict(tested[0].audit) if tested else {}
 
 
 def _candidate(c: Any) -> dict[str, Any]:

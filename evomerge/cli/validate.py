@@ -16,12 +16,18 @@ EXAMPLE = "evomerge validate ties"
 def command(
     file: str = typer.Argument(help="A recipe or a run file, or the name of a shipped one."),
     lenient: bool = typer.Option(False, "--lenient", help="Unknown keys are warnings."),
+    task_search_path: list[Path] = typer.Option(
+        [], "--task-search-path", help="A folder with lm-eval tasks of your own; may be repeated."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Check a recipe or a run file, and that its models fit together; nothing is written."""
     from evomerge.cli.output import print_json
 
-    facts = _check_run(file) if _is_run_file(file) else _check_recipe(file, lenient, as_json)
+    if _is_run_file(file):
+        facts = _check_run(file, task_search_path)
+    else:
+        facts = _check_recipe(file, lenient, as_json)
     if as_json:
         print_json(facts)
     else:
@@ -98,8 +104,11 @@ def _sentence(step: dict[str, Any]) -> str:
     return " ".join(parts)
 
 
-def _check_run(file: str) -> dict[str, Any]:
+def _check_run(file: str, folders: list[Path]) -> dict[str, Any]:
+    from evomerge.cli.evolve import add_folders
     from evomerge.config import load_config
     from evomerge.evolve.prepare import check_run
 
-    return check_run(load_config(file))
+    config = load_config(file)
+    more = add_folders(config.task_search_path, folders)
+    return check_run(config.model_copy(update={"task_search_path": more}) if more else config)

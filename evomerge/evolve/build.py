@@ -1,19 +1,23 @@
 """From a run file to the parts of a run: configuration ends here, flat arguments begin."""
 
+import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from evomerge.checkpoints.loading import find_device
 from evomerge.config import RunConfig
 from evomerge.engine import Models
 from evomerge.errors import ConfigError, Problem
-from evomerge.evaluation import EVALUATORS, SPLITS, Task, build_evaluator, keep_apart, read_items
+from evomerge.evaluation import EVALUATORS
+from evomerge.evolve.tasks import build_tasks
 from evomerge.executors import EXECUTORS, Executor
 from evomerge.genome import ParameterSpace
-from evomerge.recipe.fingerprint import hash_values
 from evomerge.search import SEARCHERS, Searcher
+
+__all__ = ["Setup", "build_executor", "build_genome", "build_searcher", "build_tasks"]
 
 WORK = "evomerge.evolve.candidate:make_work"
 
@@ -28,23 +32,13 @@ class Setup:
 
 
 def needs_models(config: RunConfig) -> bool:
-    """Tell whether any task looks at a model (not only at its recipe)."""
-    return any(
-        task.options.get("subject", EVALUATORS.get(task.evaluator).subject) == "model"
-        for task in config.tasks
-    )
+    """Tell whether any task asks a live model (not only its recipe, or a folder)."""
+    return "model" in _subjects(config)
 
 
-def build_tasks(config: RunConfig) -> tuple[Task, ...]:
-    """Read all items and make all evaluators.
-
-    Raises:
-        EvaluationError: items or options are unusable.
-    """
-    tasks = tuple(_build_task(config, index) for index in range(len(config.tasks)))
-    everything = {split: [i for task in tasks for i in task.items[split]] for split in SPLITS}
-    keep_apart("the tasks together", everything)
-    return tasks
+def judges_models(config: RunConfig) -> bool:
+    """Tell whether any task looks at a merge, live or in a folder (not only at its recipe)."""
+    return bool(_subjects(config) - {"recipe"})
 
 
 def build_genome(config: RunConfig, models: Models) -> ParameterSpace:
@@ -75,14 +69,17 @@ def build_searcher(config: RunConfig, dimension: int) -> Searcher:
     """
     settings = config.search
     make: Callable[..., Searcher] = SEARCHERS.get(settings.algorithm)
+    options = settings.options
+    if config.random_init and "mean" in inspect.signature(make).parameters:
+        options = {"mean": "random"} | options
     try:
-        return make(dimension, seed=config.seed, **settings.options)
+        return make(dimension, seed=config.seed, **options)
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError("run file", [Problem("search", str(error) or "bad option")]) from None
 
 
 @contextmanager
-def build_executor(config: RunConfig) -> Iterator[Executor]:
+def build_executor(config: RunConfig, work: str = WORK) -> Iterator[Executor]:
     """Make the executor: by default one single-threaded worker per core, or one per GPU."""
     settings = config.executor
     device = settings.device or (find_device() if needs_models(config) else "cpu")
@@ -94,16 +91,11 @@ def build_executor(config: RunConfig) -> Iterator[Executor]:
         workers = 1
     threads = settings.threads or max(1, cores // workers)
     setup = Setup(config, device, threads)
-    with EXECUTORS.get(settings.name)(WORK, setup, workers=workers, threads=threads) as executor:
+    limits: dict[str, Any] = {} if settings.timeout is None else {"timeout": settings.timeout}
+    make = EXECUTORS.get(settings.name)
+    with make(work, setup, workers=workers, threads=threads, **limits) as executor:
         yield executor
 
 
-def _build_task(config: RunConfig, index: int) -> Task:
-    settings = config.tasks[index]
-    evaluator = build_evaluator(settings.evaluator, settings.options, settings.name)
-    limits = {k: v for k, v in config.items.model_dump().items() if v is not None}
-    items = read_items(settings.name, settings.data, seed=config.seed, limits=limits)
-    for split in items.values():
-        evaluator.check_items(settings.name, split)
-    key = hash_values([settings.name, settings.evaluator, settings.options, evaluator.identity])
-    return Task(settings.name, evaluator, items, settings.weight, key)
+def _subjects(config: RunConfig) -> set[str]:
+    return {EVALUATORS.get(task.evaluator).looks_at(task.options) for task in config.tasks}

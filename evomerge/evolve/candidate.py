@@ -2,18 +2,22 @@
 
 Sources are opened once and the model is built once per worker; a candidate costs one pass over
 the parameters and its forward passes. Nothing is written to disk.
+
+The test items are withheld: a worker reads them with its first job of the test stage, and does
+nothing for the search from then on.
 """
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from evomerge.engine import Models, Resident, make_plan
-from evomerge.errors import EvoMergeException
-from evomerge.evaluation import Task
+from evomerge.errors import EvaluationError, EvoMergeException
+from evomerge.evaluation import Audit, Task
+from evomerge.evaluation.task import SEALED
 from evomerge.evolve.build import Setup, build_tasks, needs_models
-from evomerge.recipe.fingerprint import hash_values
+from evomerge.evolve.live import LiveModel, exported
+from evomerge.evolve.racing import Course
 from evomerge.records import Candidate, Job, JobResult, Outcome
 
 
@@ -31,14 +35,22 @@ class Worker:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._tasks = {task.name: task for task in build_tasks(setup.config)}
-        self._models = Models()
-        self._live: tuple[str, Any, Resident] | None = None
-        self._needs_model = needs_models(setup.config)
-        if self._needs_model:
+        config = setup.config
+        self._tasks = {task.name: task.without(SEALED) for task in build_tasks(config)}
+        self._open = False
+        self._live = LiveModel(setup.device, config.executor.arithmetic, seed=config.seed)
+        self._cold = needs_models(config)
+        if self._cold:
             import torch
 
             torch.set_num_threads(setup.threads)
+
+    def prepare(self, job: Job) -> None:
+        """Do what takes its time but is no candidate's: read the items, load the model."""
+        self._admit(job.split)
+        if self._cold:
+            self._cold = False
+            self._live.prepare(job.cohort[0].recipe)
 
     def __call__(self, job: Job) -> JobResult:
         """Try every candidate of the job's cohort."""
@@ -47,15 +59,16 @@ class Worker:
     def _try(self, candidate: Candidate, job: Job) -> Outcome:
         seconds: dict[str, float] = {}
         try:
+            self._admit(job.split)
             start = time.perf_counter()
-            model = self._realise(candidate) if self._needs_model else None
-            seconds["merge"] = time.perf_counter() - start
-            scores = {
-                name: self._score(self._tasks[name], model, candidate, job, places)
-                for name, places in job.items.items()
-            }
-            seconds["evaluate"] = time.perf_counter() - start - seconds["merge"]
-            return Outcome(candidate.fingerprint, scores, seconds)
+            with self._subjects(candidate, job) as subjects:
+                seconds["merge"] = time.perf_counter() - start
+                audits = {name: Audit() for name in job.items}
+                scores, raced_out = self._race(subjects, audits, job)
+                seconds["evaluate"] = time.perf_counter() - start - seconds["merge"]
+            measures = {name: audit.measures() for name, audit in audits.items()}
+            audit = {name: found for name, found in measures.items() if found}
+            return Outcome(candidate.fingerprint, scores, seconds, raced_out=raced_out, audit=audit)
         except EvoMergeException as error:
             return Outcome(candidate.fingerprint, seconds=seconds, failure=str(error))
         except (
@@ -65,31 +78,56 @@ class Worker:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             return Outcome(candidate.fingerprint, seconds=seconds, failure=reason)
 
-    def _realise(self, candidate: Candidate) -> Any:
-        plan = make_plan(candidate.recipe, self._models, seed=self._setup.config.seed)
-        tokenizer = plan.tokenizer.materialise(self._models)
-        key = hash_values([plan.config, plan.dtype, str(tokenizer)])
-        if self._live is None or self._live[0] != key:
-            self._live = None  # let go of the old model before the new one is built
-            self._live = (key, *self._build(plan, tokenizer))
-        _, model, resident = self._live
-        resident.write(plan)
-        return model
+    def _admit(self, split: str) -> None:
+        """Open the test items for a test; refuse everything else once they are open."""
+        if split == SEALED and not self._open:
+            self._tasks = {task.name: task for task in build_tasks(self._setup.config)}
+            self._open = True
+        if split != SEALED and self._open:
+            raise EvaluationError(
+                "the test items have been read, so nothing can be searched any more",
+                "Start a new run",
+            )
 
-    def _build(self, plan: Any, tokenizer: Path) -> tuple[Any, Resident]:
-        from evomerge.checkpoints.loading import build_model, find_arithmetic, load_tokenizer
-        from evomerge.inference.transformers_model import TransformersModel
+    @contextmanager
+    def _subjects(self, candidate: Candidate, job: Job) -> Iterator[dict[str, Any]]:
+        """Give what the evaluators look at, by kind; a folder is there for so long only."""
+        kinds = {self._tasks[name].evaluator.subject for name in job.items}
+        recipe, setup = candidate.recipe, self._setup
+        found: dict[str, Any] = {"recipe": recipe.to_document()}
+        with ExitStack() as stack:
+            if "model" in kinds:
+                found["model"] = self._live.realise(recipe)
+            if "folder" in kinds:
+                folder = exported(recipe, seed=setup.config.seed, threads=setup.threads)
+                found["folder"] = stack.enter_context(folder)
+            yield found
 
-        device = self._setup.device
-        asked = self._setup.config.executor.arithmetic
-        module = build_model(plan.config, asked or find_arithmetic(plan.dtype, device), device)
-        model = TransformersModel(module, load_tokenizer(tokenizer))
-        return model, Resident(module, self._models)
+    def _race(
+        self, subjects: Mapping[str, Any], audits: Mapping[str, Audit], job: Job
+    ) -> tuple[dict[str, dict[str, float]], bool]:
+        """Return the scores on all items met, and whether the candidate was dropped on its way."""
+        course = Course([self._tasks[name] for name in job.items], job)
+        scores: dict[str, dict[str, float]] = {name: {} for name in job.items}
+        for leg in course.legs:
+            for name, places in leg.items():
+                found = self._score(self._tasks[name], subjects, audits[name], job, places)
+                scores[name].update(found)
+            if course.is_lost(scores):
+                return scores, True
+        return scores, False
 
     def _score(
-        self, task: Task, model: Any, candidate: Candidate, job: Job, places: Sequence[int]
+        self,
+        task: Task,
+        subjects: Mapping[str, Any],
+        audit: Audit,
+        job: Job,
+        places: Sequence[int],
     ) -> dict[str, float]:
         items = [task.items[job.split][place] for place in places]
-        subject = model if task.evaluator.subject == "model" else candidate.recipe.to_document()
+        subject, task.evaluator.audit = subjects[task.evaluator.subject], audit
+        if task.evaluator.subject == "model":
+            subject = audit.watch(subject)
         scores = task.evaluator.evaluate(subject, items)
         return {item.key: score for item, score in zip(items, scores, strict=True)}

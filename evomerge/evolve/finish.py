@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evomerge.checkpoints.reader import Checkpoint
+from evomerge.checkpoints.writer import write_text
 from evomerge.config import RunConfig
 from evomerge.engine import merge
 from evomerge.errors import EvaluationError, OutputError
+from evomerge.evaluation.audit import find_suspicions
+from evomerge.evolve.comparison import Scores
+from evomerge.evolve.confirmation import confirm
 from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, reach_verdict
@@ -14,16 +18,34 @@ from evomerge.genome import ParameterSpace
 from evomerge.recipe import Recipe, parse_recipe
 from evomerge.records import Evaluated
 from evomerge.search import Searcher
-from evomerge.store import CandidateRow
+from evomerge.store import RACED_OUT, CandidateRow
 from evomerge.types import Progress
 
 BEST = "best"
+CARD = "README.md"
 
 
 def short_list(
-    rows: Sequence[CandidateRow], searcher: Searcher, genome: ParameterSpace, count: int
+    rows: Sequence[CandidateRow],
+    searcher: Searcher,
+    genome: ParameterSpace,
+    count: int,
+    *,
+    leaders: Sequence[str] | None = None,
 ) -> list[Trial]:
     """Return the best distinct merges of the search, and what the searcher itself recommends.
+
+    What was raced out is listed only where nothing else is. Scores of rounds that had their own
+    items cannot be compared: there the list is made of those that led the search, the latest
+    first, and then of the last rounds' best.
+
+    Args:
+        rows: of the search.
+        searcher: when it has been told everything.
+        genome: decodes its recommendation.
+        count: how many, besides the recommendation.
+        leaders: labels of those that led the search, the latest first, where every round had its
+            own items.
 
     Raises:
         EvaluationError: no candidate of the search succeeded.
@@ -32,9 +54,15 @@ def short_list(
     if not done:
         reason = next((row.error for row in rows if row.error), "no candidate was evaluated")
         raise EvaluationError(f"all {len(rows)} candidates failed; the first: {reason}")
+    done = [row for row in done if row.state != RACED_OUT] or done
     order = sorted(done, key=lambda row: (-(row.objective or 0.0), row.number))
-    first = {row.fingerprint: row for row in reversed(order)}
-    best = sorted(first.values(), key=lambda row: (-(row.objective or 0.0), row.number))[:count]
+    if leaders is not None:
+        place = {label: k for k, label in enumerate(leaders)}
+        order = sorted(order, key=lambda row: (place.get(row.label, len(place)), -row.round))
+    distinct: dict[str, CandidateRow] = {}
+    for row in order:
+        distinct.setdefault(row.fingerprint, row)
+    best = list(distinct.values())[:count]
     listed = [Trial(row.label, parse_recipe(dict(row.recipe))[0]) for row in best]
     mean = [Trial("distribution mean", genome.decode(point)) for point in searcher.recommend()]
     return listed + mean
@@ -80,30 +108,66 @@ def face_rivals(
     ]
     if results[0].failure:
         raise EvaluationError(f"the winner could not be tested: {results[0].failure}")
+    audits = [trials.audit(row.fingerprint, "test") for row in rows]
     return reach_verdict(
-        trials.tasks, entries, search_score=search_score, validation_score=validation_score
+        trials.tasks,
+        entries,
+        search_score=search_score,
+        validation_score=validation_score,
+        marks=[task.mark for task in trials.tasks if task.mark],
+        flags=find_suspicions(audits[0], audits[1 : 1 + len(parents)]),
     )
 
 
 def export(
-    recipe: Recipe, folder: Path, *, seed: int, verdict: Verdict, progress: Progress | None = None
-) -> Path:
-    """Write the winner to `folder`/best, and read it back.
+    recipe: Recipe,
+    folder: Path,
+    config: RunConfig,
+    *,
+    verdict: Verdict,
+    scores: Scores,
+    progress: Progress | None = None,
+) -> tuple[Path, Verdict]:
+    """Write the winner to `folder`/best, read it back, and score what was written.
+
+    Args:
+        recipe: of the winner.
+        folder: of the run.
+        config: of the run.
+        verdict: on the winner as it was in memory.
+        scores: its scores on the test items.
+        progress: told of every tensor.
+
+    Returns:
+        The winner's folder, and the verdict that also tells how it was scored.
 
     Raises:
         OutputError: what was written is not what was planned.
     """
     best = merge(
-        recipe, folder / BEST, seed=seed, replace=True, verdict=verdict.sentence, progress=progress
+        recipe,
+        folder / BEST,
+        seed=config.seed,
+        replace=True,
+        verdict=verdict.sentence,
+        progress=progress,
     )
     if not Checkpoint(str(best)).entries:
         raise OutputError(f"{best} holds no tensors after the export")
-    return best
+    confirmed = verdict.add_check(*confirm(best, config, scores, progress))
+    card = best / CARD
+    text = card.read_text(encoding="utf-8")
+    write_text(card, text.replace(verdict.sentence, confirmed.sentence, 1))
+    return best, confirmed
 
 
 def search_scores(rows: Sequence[CandidateRow]) -> Mapping[str, float]:
-    """Return fingerprint -> objective on the search items."""
-    return {row.fingerprint: row.objective for row in rows if row.objective is not None}
+    """Return fingerprint -> objective on the search items, of what met all of them."""
+    return {
+        row.fingerprint: row.objective
+        for row in rows
+        if row.objective is not None and row.state != RACED_OUT
+    }
 
 
 def _begin(progress: Progress | None, label: str, total: int) -> None:

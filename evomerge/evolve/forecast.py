@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evomerge.evaluation import SPLITS, Task
+from evomerge.evolve.racing import draw_items
+from evomerge.records import Race
 from evomerge.store import CandidateRow
 
 
@@ -22,6 +24,9 @@ class Forecast:
         workers: running at once.
         seconds: wall seconds of the whole run from here.
         memory: bytes that the workers' live models take.
+        effort: as the run file has it.
+        race: when a candidate may be dropped, which makes the search cheaper than forecast.
+        divided: tasks whose one split was divided by seeded hash into search, validation and test.
     """
 
     candidates: int
@@ -34,9 +39,12 @@ class Forecast:
     workers: int
     seconds: float
     memory: int
+    effort: str = "normal"
+    race: Race | None = None
+    divided: tuple[str, ...] = ()
 
 
-def make_forecast(
+def make_forecast(  # noqa: PLR0913 - all that a bill is made of
     probes: Sequence[CandidateRow],
     tasks: Sequence[Task],
     *,
@@ -46,6 +54,9 @@ def make_forecast(
     rivals: int,
     workers: int,
     model_bytes: int,
+    batch: int | None = None,
+    effort: str = "normal",
+    race: Race | None = None,
 ) -> Forecast:
     """Extrapolate from the parents' own evaluations.
 
@@ -58,27 +69,34 @@ def make_forecast(
         rivals: how many models meet the test items besides the winner.
         workers: running at once.
         model_bytes: size of one live model.
+        batch: search items per task and round, where rounds have their own.
+        effort: as the run file has it.
+        race: how candidates are dropped.
     """
     items = {split: sum(len(task.items[split]) for task in tasks) for split in SPLITS}
+    met = sum(map(len, draw_items(tasks, "search", batch=batch).values()))
     timed = [row.seconds for row in probes if row.seconds.get("evaluate")]
     quick = sorted(timed, key=lambda s: sum(s.values()))[: max(1, len(timed) // 2)]
     merge = _mean([seconds["merge"] for seconds in quick])
     evaluate = _mean([seconds["evaluate"] for seconds in quick])
-    each = merge + evaluate
     per_item = evaluate / max(items["search"], 1)
+    each = merge + (evaluate if met == items["search"] else per_item * met)
     later = finalists * (merge + per_item * items["validation"])
     last = (rivals + 1) * (merge + per_item * items["test"])
     return Forecast(
         candidates=candidates,
         finalists=finalists,
         rivals=rivals,
-        items=items,
+        items={**items, "search": met},
         genes=genes,
         seconds_per_candidate=each,
         merge_share=merge / each if each else 0.0,
         workers=workers,
         seconds=(candidates * each + later + last) / workers,
         memory=workers * model_bytes,
+        effort=effort,
+        race=race,
+        divided=tuple(task.name for task in tasks if task.divided),
     )
 
 

@@ -1,9 +1,23 @@
 """The search: ask, run, tell, record. Resuming is the same loop over a store that knows more."""
 
-from evomerge.evolve.trials import Trial, Trials
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evomerge.evolve.estimators import make_estimator
+from evomerge.evolve.racing import Heat, draw_items
+from evomerge.evolve.trials import RIVAL, Trial, Trials
 from evomerge.genome import ParameterSpace
+from evomerge.records import Evaluated, Race
 from evomerge.search import Searcher
 from evomerge.types import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class Incumbent:
+    """The best trial so far, and what it earned on the items of the round."""
+
+    trial: Trial
+    result: Evaluated
 
 
 def search(
@@ -12,32 +26,77 @@ def search(
     trials: Trials,
     *,
     evaluations: int,
+    incumbent: Incumbent | None = None,
+    race: Race | None = None,
+    batch: int | None = None,
     progress: Progress | None = None,
-) -> None:
+) -> list[str]:
     """Spend the budget.
 
     Every round asks for one batch (the last one for what the budget leaves), tries it, and tells
     the results in candidate order, whenever they came. So a run that is replayed from its store
     asks for the same candidates as one that was never interrupted.
 
+    Where every round has its own items, scores of different rounds cannot be compared. So the
+    incumbent meets each round's items first (which costs no candidate of the budget), and keeps
+    its place until it is beaten on items that both have met.
+
     Args:
         searcher: proposes genomes.
         genome: decodes them.
         trials: tries recipes.
         evaluations: how many candidates in all.
+        incumbent: the best known before the search, which met all search items.
+        race: how candidates that are clearly behind the incumbent are dropped; None: they are not.
+        batch: items per task and round, drawn anew; None: all search items in every round.
         progress: told of every finished candidate.
+
+    Returns:
+        Labels of those that were incumbent after some round, the latest first.
     """
     if progress:
         progress.begin("search", evaluations)
     round_ = 0
+    leaders: list[str] = []
     while searcher.asked < evaluations:
         first = searcher.asked
         points = searcher.ask(min(searcher.batch, evaluations - first))
-        batch = [
+        cohort = [
             Trial(f"candidate {first + k}", genome.decode(point), point)
             for k, point in enumerate(points)
         ]
-        searcher.tell(trials.run("search", round_, batch, "search"))
+        items = draw_items(trials.tasks, "search", batch=batch, seed=trials.seed, round_=round_)
+        heat = Heat(items, race)
+        if incumbent and batch:
+            incumbent = _meet_again(incumbent, trials, round_, heat)
+        if incumbent and incumbent.result.standing:
+            estimate = make_estimator(trials.estimator, trials, round_, items)
+            rival_scores = incumbent.result.item_scores
+            heat = Heat(items, race, incumbent.trial.label, rival_scores, estimate)
+        results = trials.run("search", round_, cohort, "search", heat)
+        searcher.tell(results)
+        incumbent = _best(incumbent, cohort, results)
+        if incumbent and incumbent.trial.label not in leaders[-1:]:
+            leaders.append(incumbent.trial.label)
         round_ += 1
     if progress:
         progress.end()
+    return leaders[::-1]
+
+
+def _meet_again(incumbent: Incumbent, trials: Trials, round_: int, heat: Heat) -> Incumbent:
+    """Let the incumbent meet the items of a new round."""
+    met = Heat(heat.items)
+    [result] = trials.run(RIVAL, round_, [incumbent.trial], "search", met)
+    return Incumbent(incumbent.trial, result)
+
+
+def _best(
+    incumbent: Incumbent | None, cohort: Sequence[Trial], results: Sequence[Evaluated]
+) -> Incumbent | None:
+    """Return the best of those that met all items; the incumbent, when nobody is better."""
+    best = incumbent
+    for trial, result in zip(cohort, results, strict=True):
+        if result.standing == 2 and (best is None or result.rank_key > best.result.rank_key):
+            best = Incumbent(trial, result)
+    return best

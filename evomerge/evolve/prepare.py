@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.checkpoints.locate import ZOO
-from evomerge.config import RunConfig
+from evomerge.config import RunConfig, apply_effort
 from evomerge.engine import Models, make_plan
 from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
-from evomerge.evolve.build import build_genome, build_searcher, build_tasks, needs_models
+from evomerge.evolve.build import build_genome, build_searcher, build_tasks, judges_models
+from evomerge.evolve.racing import find_race, settle_racing
 from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.genome import ParameterSpace
 from evomerge.store import FILE, RunRow, open_store
@@ -43,11 +44,11 @@ def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> P
     plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in trials]
     make_plan(genome.decode(genome.space.middle()), models)
     _refuse_twins(config, models)
-    judges_models = needs_models(config)
-    if judges_models and not begun:
+    judging = judges_models(config)
+    if judging and not begun:
         _refuse_nonfinite(models, plans[-1].recipe.models)
     size = sum(shape.bytes for shape in plans[0].shapes)
-    return Preparation(models, tasks, genome, judges_models, size)
+    return Preparation(models, tasks, genome, judging, size)
 
 
 def _refuse_twins(config: RunConfig, models: Models) -> None:
@@ -80,13 +81,16 @@ def _refuse_nonfinite(models: Models, references: tuple[str, ...]) -> None:
 
 def check_run(config: RunConfig) -> dict[str, Any]:
     """Find everything that is wrong with a run, without starting it; return what it would be."""
+    config = apply_effort(config)
     preparation = prepare(config, None)
+    race = find_race(settle_racing(config, preparation.tasks))
     items = {split: sum(len(t.items[split]) for t in preparation.tasks) for split in SPLITS}
     return {
         "genes": len(preparation.genome.space),
         "candidates": config.search.evaluations,
         "tasks": len(config.tasks),
         **{f"{split} items": count for split, count in items.items()},
+        "racing": f"from {race.first} items" if race else "no",
     }
 
 

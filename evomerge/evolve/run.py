@@ -4,15 +4,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from evomerge.checkpoints.writer import check_target
-from evomerge.config import RunConfig, load_config, parse_config
+from evomerge.config import RunConfig, apply_effort, load_config, parse_config
 from evomerge.errors import EvaluationError, StoreError
 from evomerge.evolve.build import build_executor, build_searcher
+from evomerge.evolve.census import take_census
+from evomerge.evolve.comparison import Scores
 from evomerge.evolve.finish import (
     BEST,
     choose_winner,
@@ -22,13 +24,15 @@ from evomerge.evolve.finish import (
     short_list,
 )
 from evomerge.evolve.forecast import Forecast, make_forecast
-from evomerge.evolve.loop import search
+from evomerge.evolve.loop import Incumbent, search
 from evomerge.evolve.prepare import Preparation, prepare, refuse_changes
+from evomerge.evolve.racing import Heat, draw_items, find_race, settle_racing
 from evomerge.evolve.rivals import default_trials, parent_trials
+from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
-from evomerge.recipe import fingerprint_recipe, write_yaml
+from evomerge.recipe import Recipe, fingerprint_recipe, write_yaml
 from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
 
@@ -75,11 +79,17 @@ def evolve(
         KeyboardInterrupt: on Ctrl-C; `resume` goes on.
     """
     if isinstance(config, RunConfig):
-        config = parse_config(config.model_dump())  # it may have been changed since it was read
+        # it may have been changed since it was read
+        config = parse_config(apply_effort(config).model_dump())
     else:
         config = parse_config(config) if isinstance(config, dict) else load_config(config)
+        config = apply_effort(config)
     folder = Path(runs) / config.name
     preparation = prepare(config, folder)
+    declared = take_census(config, preparation.tasks)
+    if declared is not config:
+        config, preparation = declared, replace(preparation, tasks=build_tasks(declared))
+    config = settle_racing(config, preparation.tasks)
     if preparation.judges_models:
         check_target(folder / BEST, expected_bytes=preparation.model_bytes, replace=True)
     with open_store(folder, write=True) as store:
@@ -181,13 +191,16 @@ def _carry_on(
 ) -> RunResult:
     try:
         with _effort(store), build_executor(config) as executor:
-            verdict, recipe = _evolve(store, config, preparation, executor, progress, tell_forecast)
+            found = _evolve(store, config, preparation, executor, progress, tell_forecast)
     except EvaluationError:
         store.finish("failed")
         raise
+    verdict, recipe, scores = found
     best = None
     if preparation.judges_models:
-        best = export(recipe, store.folder, seed=config.seed, verdict=verdict, progress=progress)
+        best, verdict = export(
+            recipe, store.folder, config, verdict=verdict, scores=scores, progress=progress
+        )
     store.finish("finished", verdict.to_values())
     row = store.run()
     assert row is not None
@@ -201,18 +214,28 @@ def _evolve(
     executor: Executor,
     progress: Progress | None,
     tell_forecast: Tell | None,
-) -> tuple[Verdict, Any]:
+) -> tuple[Verdict, Recipe, Scores]:
     genome, tasks = preparation.genome, preparation.tasks
     names = [name for name in [config.genome.base_model, *config.genome.models] if name]
     fingerprints = preparation.models.fingerprints(names)
-    trials = Trials(store, tasks, executor, fingerprints, config.seed, progress)
-    forecast = _probe(config, preparation, trials, executor.workers, progress)
+    trials = Trials(store, tasks, executor, fingerprints, config.seed, progress, config.estimator)
+    forecast, incumbent = _probe(config, preparation, trials, executor.workers, progress)
     if tell_forecast:
         tell_forecast(forecast)
     searcher = build_searcher(config, len(genome.space))
-    search(searcher, genome, trials, evaluations=config.search.evaluations, progress=progress)
+    leaders = search(
+        searcher,
+        genome,
+        trials,
+        evaluations=config.search.evaluations,
+        incumbent=incumbent,
+        race=find_race(config),
+        batch=config.items.batch,
+        progress=progress,
+    )
     rows = store.candidates("search")
-    finalists = short_list(rows, searcher, genome, config.finalists)
+    own_items = leaders if config.items.batch else None
+    finalists = short_list(rows, searcher, genome, config.finalists, leaders=own_items)
     winner, validated = choose_winner(finalists, trials, progress)
     mark = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
     verdict = face_rivals(
@@ -223,7 +246,7 @@ def _evolve(
         validation_score=validated.objectives[0],
         progress=progress,
     )
-    return verdict, winner.recipe
+    return verdict, winner.recipe, trials.item_scores(mark, "test")
 
 
 def _probe(
@@ -232,12 +255,17 @@ def _probe(
     trials: Trials,
     workers: int,
     progress: Progress | None,
-) -> Forecast:
-    """Evaluate the parents on the search items: a check of the tasks, and a measure of the cost."""
+) -> tuple[Forecast, Incumbent]:
+    """Evaluate the parents on the search items: a check of the tasks, and a measure of the cost.
+
+    The best of them is the first incumbent.
+    """
     parents: list[Trial] = parent_trials(config.genome)
+    race = find_race(config)
     if progress:
         progress.begin("parents", len(parents))
-    results = trials.run("probe", 0, parents, "search")
+    heat = Heat(draw_items(trials.tasks, "search"), race)
+    results = trials.run("probe", 0, parents, "search", heat)
     if progress:
         progress.end()
     for trial, result in zip(parents, results, strict=True):
@@ -246,7 +274,8 @@ def _probe(
                 f"{trial.label} cannot be evaluated: {result.failure}",
                 "Mend the task or the model, and start again",
             )
-    return make_forecast(
+    best = max(range(len(results)), key=lambda k: (results[k].rank_key, -k))
+    forecast = make_forecast(
         trials.store.candidates("probe"),
         preparation.tasks,
         genes=len(preparation.genome.space),
@@ -255,7 +284,11 @@ def _probe(
         rivals=len(parents) + len(default_trials(config.genome)),
         workers=workers,
         model_bytes=preparation.model_bytes if preparation.judges_models else 0,
+        batch=config.items.batch,
+        effort=config.effort,
+        race=race,
     )
+    return forecast, Incumbent(parents[best], results[best])
 
 
 @contextmanager

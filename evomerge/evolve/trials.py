@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 
 from evomerge.errors import StoreError
 from evomerge.evaluation import Task
+from evomerge.evaluation.task import SEALED
+from evomerge.evolve.racing import Heat, Places, draw_items, estimate_objective
 from evomerge.executors import Executor
 from evomerge.recipe import Recipe, fingerprint_recipe
 from evomerge.records import Candidate, Evaluated, Job, Outcome
-from evomerge.store import CandidateRow, RunStore
+from evomerge.store import RACED_OUT, CandidateRow, RunStore
 from evomerge.types import Progress
 
 if TYPE_CHECKING:
     from evomerge.types import Genome
+
+RIVAL = "rival"
+"""The stage in which the incumbent meets a new batch of items."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +41,7 @@ class Trials:
         fingerprints: model reference -> contents.
         seed: of the run.
         progress: told of every finished trial.
+        estimator: of the objective of dropped candidates; see evomerge.evolve.estimators.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Trials:
         fingerprints: Mapping[str, str],
         seed: int,
         progress: Progress | None = None,
+        estimator: str = "mean",
     ) -> None:
         self.store = store
         self.tasks = tuple(tasks)
@@ -53,43 +60,57 @@ class Trials:
         self.fingerprints = fingerprints
         self.seed = seed
         self.progress = progress
+        self.estimator = estimator
         self.best: dict[str, float] = {}
 
-    def run(self, stage: str, round_: int, trials: Sequence[Trial], split: str) -> list[Evaluated]:
-        """Try recipes on all items of a split; what the store knows already costs nothing.
+    def run(
+        self,
+        stage: str,
+        round_: int,
+        trials: Sequence[Trial],
+        split: str,
+        heat: Heat | None = None,
+    ) -> list[Evaluated]:
+        """Try recipes on items of a split; what the store knows already costs nothing.
 
         Args:
-            stage: 'probe', 'search', 'validation' or 'test'.
+            stage: 'probe', 'search', 'rival', 'validation' or 'test'.
             round_: batch within the stage.
             trials: what to try.
             split: whose items.
+            heat: which items, and who may be dropped before all are met; all items if None.
 
         Returns:
             One result per trial, in order.
 
         Raises:
             StoreError: the store has other candidates for this stage and round.
+            ValueError: a stage that is not the test asks for test items, or the test for others.
         """
+        if (split == SEALED) is not (stage == SEALED):
+            raise ValueError(f"the {stage} stage may not read the {split} items")
+        heat = heat or Heat(draw_items(self.tasks, split))
         rows = self._ask(stage, round_, trials)
         recipes = {row.fingerprint: trial.recipe for row, trial in zip(rows, trials, strict=True)}
         open_rows = [row for row in rows if _is_open(row)]
         for row in rows:
             if row not in open_rows:
-                self._note(stage, row.objective, 1)
+                self._note(stage, row.objective if row.state != RACED_OUT else None, 1)
         jobs = []
         for mark in dict.fromkeys(row.fingerprint for row in open_rows):
-            if self._missing(mark, split):
+            if heat.race and (before := self._find_raced_out(mark)):
+                self._repeat(before, open_rows)
+            elif missing := self._missing(mark, split, heat):
                 number = next(row.number for row in rows if row.fingerprint == mark)
-                places = {t.name: tuple(range(len(t.items[split]))) for t in self.tasks}
                 candidate = Candidate(mark, recipes[mark])
-                jobs.append(Job(number, (candidate,), places, split, seed=self.seed))
+                jobs.append(self._make_job(number, candidate, missing, split, heat))
             else:
-                self._record(Outcome(mark), open_rows, split)
+                self._record(Outcome(mark), open_rows, split, heat)
         for result in self.executor.run(jobs):
             for outcome in result.outcomes:
-                self._record(outcome, open_rows, split)
+                self._record(outcome, open_rows, split, heat)
         return [
-            self._result(row, trial, split)
+            self._result(row, trial, split, heat)
             for row, trial in zip(self.store.candidates(stage, round_), trials, strict=True)
         ]
 
@@ -100,6 +121,11 @@ class Trials:
             known = self.store.scores(fingerprint, task.key)
             found[task.name] = {i.key: known[i.key] for i in task.items[split] if i.key in known}
         return found
+
+    def audit(self, fingerprint: str, split: str) -> Mapping[str, Mapping[str, float]]:
+        """Return what is on record of a merge's answers on a split: task -> measure -> value."""
+        rows = self.store.candidates(split)
+        return next((r.audit for r in rows if r.fingerprint == fingerprint and r.audit), {})
 
     def _ask(self, stage: str, round_: int, trials: Sequence[Trial]) -> list[CandidateRow]:
         known = self.store.candidates(stage, round_)
@@ -133,16 +159,53 @@ class Trials:
         self.store.ask(rows)
         return rows
 
-    def _missing(self, fingerprint: str, split: str) -> bool:
+    def _missing(self, fingerprint: str, split: str, heat: Heat) -> Places:
+        """Return what the store does not know of a merge."""
         scores = self.item_scores(fingerprint, split)
-        return any(len(scores[task.name]) < len(task.items[split]) for task in self.tasks)
+        missing = {
+            task.name: tuple(
+                place
+                for place in heat.items[task.name]
+                if task.items[split][place].key not in scores[task.name]
+            )
+            for task in self.tasks
+        }
+        return {name: places for name, places in missing.items() if places}
 
-    def _record(self, outcome: Outcome, rows: Sequence[CandidateRow], split: str) -> None:
+    def _make_job(
+        self, number: int, candidate: Candidate, items: Places, split: str, heat: Heat
+    ) -> Job:
+        """Make a job; what is known in part already is not raced, but completed."""
+        if items != heat.items:
+            return Job(number, (candidate,), items, split, seed=self.seed)
+        return Job(number, (candidate,), items, split, heat.rival_scores, self.seed, heat.race)
+
+    def _find_raced_out(self, fingerprint: str) -> CandidateRow | None:
+        rows = self.store.candidates("search", fingerprint=fingerprint)
+        return next((row for row in rows if row.state == RACED_OUT), None)
+
+    def _repeat(self, before: CandidateRow, rows: Sequence[CandidateRow]) -> None:
+        """Record a merge that was dropped before, by a rival no better than today's."""
+        mine = [row.number for row in rows if row.fingerprint == before.fingerprint]
+        self.store.record(
+            mine,
+            before.fingerprint,
+            {},
+            objective=before.objective,
+            items=before.items,
+            audit=before.audit,
+            rival=before.rival,
+        )
+        self._note(rows[0].stage, None, len(mine))
+
+    def _record(
+        self, outcome: Outcome, rows: Sequence[CandidateRow], split: str, heat: Heat
+    ) -> None:
         mine = [row for row in rows if row.fingerprint == outcome.fingerprint]
         keys = {task.name: task.key for task in self.tasks}
         objective, count = None, 0
         if not outcome.failure:
-            objective, count = self._judge(outcome, split)
+            objective, count = self._judge(outcome, split, heat)
         self.store.record(
             [row.number for row in mine],
             outcome.fingerprint,
@@ -151,36 +214,48 @@ class Trials:
             items=count,
             error=outcome.failure,
             seconds=outcome.seconds,
+            audit=outcome.audit,
+            rival=heat.rival if outcome.raced_out else "",
         )
-        self._note(rows[0].stage, objective, len(mine))
+        self._note(rows[0].stage, None if outcome.raced_out else objective, len(mine))
 
-    def _judge(self, outcome: Outcome, split: str) -> tuple[float, int]:
-        """Return objective and number of items, of an outcome or (if it is empty) of the store."""
-        scores = outcome.scores or self.item_scores(outcome.fingerprint, split)
+    def _judge(self, outcome: Outcome, split: str, heat: Heat) -> tuple[float, int]:
+        """Return objective and number of items, of what the store and an outcome know together."""
+        if outcome.raced_out:
+            count = sum(map(len, outcome.scores.values()))
+            if heat.estimate:
+                return heat.estimate(outcome.scores), count
+            return estimate_objective(self.tasks, outcome.scores, heat.rival_scores), count
+        known = self.item_scores(outcome.fingerprint, split)
+        scores = {name: {**known[name], **outcome.scores.get(name, {})} for name in known}
+        scores = _only(scores, self.tasks, split, heat)
         total, count = 0.0, 0
         for task in self.tasks:
             values = list(scores[task.name].values())
-            total += task.weight * direction(task) * math.fsum(values) / len(values)
+            total += task.weight * task.direction * math.fsum(values) / len(values)
             count += len(values)
         return total / sum(task.weight for task in self.tasks), count
 
     def _note(self, stage: str, objective: float | None, steps: int) -> None:
+        if stage == RIVAL:
+            return
         if objective is not None:
             self.best[stage] = max(self.best.get(stage, -math.inf), objective)
         if self.progress:
             note = f"best {self.best[stage]:.3f}" if stage in self.best else ""
             self.progress.advance(steps, note)
 
-    def _result(self, row: CandidateRow, trial: Trial, split: str) -> Evaluated:
+    def _result(self, row: CandidateRow, trial: Trial, split: str, heat: Heat) -> Evaluated:
         objective = math.nan if row.objective is None else row.objective
-        found = self.item_scores(row.fingerprint, split)
+        found = _only(self.item_scores(row.fingerprint, split), self.tasks, split, heat)
         signed = {
-            key: direction(task) * score
+            key: task.direction * score
             for task in self.tasks
             for key, score in found[task.name].items()
         }
         genome = trial.genome
-        return Evaluated(genome, (objective,), signed, row.items, row.error)  # type: ignore[arg-type]  # parents and defaults have no genome; no searcher is told of them
+        raced_out = row.state == RACED_OUT
+        return Evaluated(genome, (objective,), signed, row.items, row.error, raced_out)  # type: ignore[arg-type]  # parents and defaults have no genome; no searcher is told of them
 
 
 def _is_open(row: CandidateRow) -> bool:
@@ -189,9 +264,15 @@ def _is_open(row: CandidateRow) -> bool:
     What failed in the search stays failed, else a resumed search would differ; what failed
     outside it is tried again by the next sitting.
     """
-    return row.state == "asked" or (row.state == "failed" and row.stage != "search")
+    return row.state == "asked" or (row.state == "failed" and row.stage not in ("search", RIVAL))
 
 
-def direction(task: Task) -> float:
-    """Return 1 where a higher score is better, else -1."""
-    return 1.0 if task.evaluator.higher_is_better else -1.0
+def _only(
+    scores: Mapping[str, Mapping[str, float]], tasks: Sequence[Task], split: str, heat: Heat
+) -> dict[str, dict[str, float]]:
+    """Return the scores on a heat's items."""
+    found = {}
+    for task in tasks:
+        keys = (task.items[split][place].key for place in heat.items[task.name])
+        found[task.name] = {k: scores[task.name][k] for k in keys if k in scores[task.name]}
+    return found

@@ -1,63 +1,17 @@
-"""Did it really get better? Estimates with intervals, exact paired tests, one plain sentence."""
+"""Did it really get better? Estimates with intervals, paired tests, and plain words."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from evomerge.evaluation import Task
-from evomerge.evolve.trials import direction
-from evomerge.statistics import holm, mean_interval, paired_sign_test
+from evomerge.evolve.comparison import Entry, Estimate, Line, Scores, compare
+from evomerge.statistics import Optimism, measure_optimism
 
-LEVEL = 0.05
+LISTS = ("untested", "seen", "marks", "flags")
 
-Scores = Mapping[str, Mapping[str, float]]
-"""Task name -> item key -> score in the evaluator's own unit."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and its 95 % interval, in the evaluator's own unit (overall: higher is better)."""
-
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Line:
-    """One model of the verdict's table.
-
-    Attributes:
-        label: what it is called.
-        kind: 'winner', 'parent' or 'default'.
-        overall: weighted mean over tasks.
-        tasks: task name -> estimate.
-        difference: winner's overall minus this one's; None for the winner.
-        wins: items on which the winner is better.
-        losses: items on which it is worse.
-        p_value: two-sided exact sign test, Holm-corrected over all lines; None for the winner.
-        failure: why there is no estimate.
-    """
-
-    label: str
-    kind: str
-    overall: Estimate | None
-    tasks: Mapping[str, Estimate]
-    difference: float | None = None
-    wins: int = 0
-    losses: int = 0
-    p_value: float | None = None
-    failure: str = ""
-
-    @property
-    def beaten(self) -> bool:
-        """Tell whether the winner is better, and not by chance."""
-        if self.failure:
-            return False
-        assert self.difference is not None
-        assert self.p_value is not None
-        return self.difference > 0 and self.wins > self.losses and self.p_value < LEVEL
+__all__ = ["Estimate", "Line", "Scores", "Verdict", "reach_verdict", "read_verdict"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +25,12 @@ class Verdict:
         items: number of test items.
         search_score: the winner's objective on the search items.
         validation_score: and on the validation items.
+        optimism: by how much the search score was too high.
+        untested: tasks that give one number for all items, so that no test rests on them.
+        seen: tasks that ask the same at every split, so that the search saw the test.
+        marks: what a reader must know of how the winner was found.
+        flags: what is suspicious about the winner's answers.
+        check: how the exported folder's scores compare with those of the run.
     """
 
     sentence: str
@@ -79,6 +39,24 @@ class Verdict:
     items: int
     search_score: float | None
     validation_score: float | None
+    optimism: Optimism | None = None
+    untested: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    check: str = ""
+
+    @property
+    def doubtful(self) -> bool:
+        """Tell whether there is a reason to doubt what the numbers say."""
+        return bool(self.seen or self.marks or self.flags)
+
+    def add_check(self, check: str, suspicious: Sequence[str]) -> "Verdict":
+        """Return the verdict that also tells how the exported folder was scored."""
+        flags = (*self.flags, *suspicious)
+        found = _say_suspicious(suspicious)
+        sentence = " ".join(filter(None, [self.sentence, check, found]))
+        return replace(self, sentence=sentence, check=check, flags=flags)
 
     def to_values(self) -> dict[str, Any]:
         """Return plain values for the store."""
@@ -86,22 +64,33 @@ class Verdict:
 
 
 def read_verdict(values: Mapping[str, Any]) -> Verdict:
-    """Turn stored values back into a Verdict."""
+    """Turn stored values back into a Verdict; what older versions did not store is empty."""
 
     def line(raw: Mapping[str, Any]) -> Line:
         overall = Estimate(**raw["overall"]) if raw["overall"] else None
         tasks = {name: Estimate(**found) for name, found in raw["tasks"].items()}
         return Line(**{**raw, "overall": overall, "tasks": tasks})
 
-    return Verdict(**{**values, "lines": tuple(line(raw) for raw in values["lines"])})
+    optimism = values.get("optimism")
+    lists = {name: tuple(values.get(name, ())) for name in LISTS}
+    return Verdict(
+        **{
+            **values,
+            **lists,
+            "lines": tuple(line(raw) for raw in values["lines"]),
+            "optimism": Optimism(**optimism) if optimism else None,
+        }
+    )
 
 
 def reach_verdict(
     tasks: Sequence[Task],
-    entries: Sequence[tuple[str, str, Scores | str]],
+    entries: Sequence[Entry],
     *,
     search_score: float | None = None,
     validation_score: float | None = None,
+    marks: Sequence[str] = (),
+    flags: Sequence[str] = (),
 ) -> Verdict:
     """Compare the winner with all others on the test items.
 
@@ -110,79 +99,44 @@ def reach_verdict(
         entries: (label, kind, scores or the reason there are none), winner first.
         search_score: the winner's objective on the search items.
         validation_score: and on the validation items.
+        marks: what a reader must know of how the winner was found, a sentence each.
+        flags: what is suspicious about the winner's answers, half-sentences.
     """
-    binary = {task.name: _is_binary(task, entries) for task in tasks}
-    plain = [_line(tasks, binary, *entry) for entry in entries]
-    winner_scores = entries[0][2]
-    assert not isinstance(winner_scores, str), "the winner was evaluated on validation items"
-    tests = [
-        None if isinstance(scores, str) else _compare(tasks, winner_scores, scores)
-        for _, _, scores in entries[1:]
-    ]
-    adjusted = iter(holm([test.p_value for test in tests if test]))
-    lines = [plain[0]]
-    for line, test in zip(plain[1:], tests, strict=True):
-        lines.append(_add_test(line, plain[0], test, next(adjusted)) if test else line)
+    lines = compare(tasks, entries)
     items = sum(len(task.items["test"]) for task in tasks)
     measured = any(line.overall for line in lines[1:])
     better = measured and all(line.beaten for line in lines[1:])
-    sentence = _say(lines, items, better)
-    return Verdict(sentence, better, tuple(lines), items, search_score, validation_score)
-
-
-def _is_binary(task: Task, entries: Sequence[tuple[str, str, Scores | str]]) -> bool:
-    """Tell whether a task's items are right or wrong, by the scores of all models together."""
-    found = [scores[task.name] for _, _, scores in entries if not isinstance(scores, str)]
-    plain = all(score in (0.0, 1.0) for scores in found for score in scores.values())
-    return plain and task.evaluator.higher_is_better
-
-
-def _line(
-    tasks: Sequence[Task],
-    binary: Mapping[str, bool],
-    label: str,
-    kind: str,
-    scores: Scores | str,
-) -> Line:
-    if isinstance(scores, str):
-        return Line(label, kind, None, {}, failure=scores)
-    means = {
-        task.name: _estimate(list(scores[task.name].values()), binary=binary[task.name])
-        for task in tasks
-    }
-    values, weights = [], []
-    for task in tasks:
-        found = scores[task.name].values()
-        values += [direction(task) * value for value in found]
-        weights += [task.weight / len(found)] * len(found)
-    overall = _estimate(values, weights, binary=all(binary.values()))
-    return Line(label, kind, overall, means)
-
-
-def _estimate(
-    values: Sequence[float], weights: Sequence[float] | None = None, *, binary: bool
-) -> Estimate:
-    share = weights or [1.0] * len(values)
-    mean = math.fsum(v * w for v, w in zip(values, share, strict=True)) / math.fsum(share)
-    return Estimate(mean, *mean_interval(values, weights, binary=binary))
-
-
-def _compare(tasks: Sequence[Task], winner: Scores, other: Scores) -> Any:
-    a, b = [], []
-    for task in tasks:
-        for key, score in winner[task.name].items():
-            a.append(direction(task) * score)
-            b.append(direction(task) * other[task.name][key])
-    return paired_sign_test(a, b)
-
-
-def _add_test(line: Line, winner: Line, test: Any, p_value: float) -> Line:
-    assert line.overall is not None
-    assert winner.overall is not None
-    difference = winner.overall.mean - line.overall.mean
-    return Line(
-        line.label, line.kind, line.overall, line.tasks, difference, test.wins, test.losses, p_value
+    optimism = _find_optimism(search_score, lines[0])
+    untested = tuple(task.name for task in tasks if not task.evaluator.per_item)
+    seen = tuple(task.name for task in tasks if not task.evaluator.holds_out)
+    parts = [
+        _say(lines, items, better),
+        _say_optimism(search_score, optimism),
+        _say_untested(untested, len(tasks)),
+        f"The search saw what was asked by {', '.join(seen)}: nothing is held out." if seen else "",
+        *(f"{mark.rstrip('.')}." for mark in marks),
+        _say_suspicious(flags),
+    ]
+    return Verdict(
+        " ".join(filter(None, parts)),
+        better,
+        lines,
+        items,
+        search_score,
+        validation_score,
+        optimism=optimism,
+        untested=untested,
+        seen=seen,
+        marks=tuple(marks),
+        flags=tuple(flags),
     )
+
+
+def _find_optimism(search_score: float | None, winner: Line) -> Optimism | None:
+    found = winner.overall
+    if search_score is None or found is None or found.low is None or found.high is None:
+        return None
+    return measure_optimism(search_score, found.mean, found.low, found.high)
 
 
 def _say(lines: Sequence[Line], items: int, better: bool) -> str:
@@ -191,8 +145,6 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
     measured = f"on {items} untouched test items: {_show(winner.overall)}"
     if not rivals:
         return f"The merge scores {measured}; there was nothing to compare it with."
-    failed = [line.label for line in lines[1:] if line.failure]
-    unmeasured = f" Could not be evaluated: {', '.join(failed)}." if failed else ""
     strongest = max(rivals, key=lambda line: line.overall.mean if line.overall else -math.inf)
     assert strongest.overall is not None
     against = f"against {_show(strongest.overall)} of the strongest of them, {strongest.label}"
@@ -202,23 +154,66 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
             f"The merge beats every parent and every default recipe {measured} {against} "
             f"(paired exact tests, largest p {_show_p(worst)})."
         )
-    level = [line for line in rivals if not line.beaten and (line.difference or 0.0) <= 0]
-    close = [line for line in rivals if not line.beaten and (line.difference or 0.0) > 0]
-    reasons = f" It is no better than {_list(level)}." if level else ""
-    reasons += f" Its lead may be chance over {_list(close)}." if close else ""
-    return f"The merge did NOT beat everything {measured} {against}.{reasons}{unmeasured}"
+    reasons = "".join(f" {reason}" for reason in _reasons(lines[1:]))
+    return f"The merge did NOT beat everything {measured} {against}.{reasons}"
+
+
+def _reasons(rivals: Sequence[Line]) -> Iterator[str]:
+    """Say of whom the merge is no better, over whom its lead may be chance, who is unmeasured."""
+    found = [line for line in rivals if line.overall and not line.beaten]
+    level = [line for line in found if (line.difference or 0.0) <= 0]
+    close = [line for line in found if (line.difference or 0.0) > 0]
+    failed = [line.label for line in rivals if line.failure]
+    if level:
+        yield f"It is no better than {_list(level)}."
+    if close:
+        yield f"Its lead may be chance over {_list(close)}."
+    if failed:
+        yield f"Could not be evaluated: {', '.join(failed)}."
+
+
+def _say_optimism(search_score: float | None, found: Optimism | None) -> str:
+    if search_score is None or found is None:
+        return ""
+    claim = f"Its search score of {search_score:.3f}"
+    limits = f"[{found.low:+.3f}, {found.high:+.3f}]"
+    if found.certain:
+        return f"{claim} was {found.mean:.3f} {limits} too high: the best of many is also lucky."
+    if found.high < 0:
+        return f"{claim} was {-found.mean:.3f} {limits} too low: the test items are easier."
+    return f"{claim} holds, as far as can be told: it is off by {found.mean:+.3f} {limits}."
+
+
+def _say_untested(names: Sequence[str], tasks: int) -> str:
+    if not names:
+        return ""
+    one = len(names) == 1
+    told = f"{', '.join(names)} give{'s' * one} one number for all items"
+    if len(names) == tasks:
+        return f"There is neither interval nor test, because {told}."
+    return f"{told[0].upper()}{told[1:]}: in the scores, but in no interval and no test."
+
+
+def _say_suspicious(flags: Sequence[str]) -> str:
+    return f"Suspicious: {'; '.join(flags)}." if flags else ""
 
 
 def _list(lines: Sequence[Line]) -> str:
     return ", ".join(
         f"{'the parent ' if line.kind == 'parent' else ''}{line.label} "
-        f"({line.difference:+.3f}, p {_show_p(line.p_value or 0.0)})"
+        f"({line.difference:+.3f}{_show_test(line)})"
         for line in lines
     )
 
 
 def _show(estimate: Estimate) -> str:
+    if estimate.low is None:
+        return f"{estimate.mean:.3f}"
     return f"{estimate.mean:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def _show_test(line: Line) -> str:
+    return "" if line.p_value is None else f", p {_show_p(line.p_value)}"
 
 
 def _show_p(p_value: float) -> str:

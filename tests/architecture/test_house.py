@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "evomerge"
 LONGEST = 330
 PLUG_INS = ("methods", "search", "evaluation", "executors")
-CONTRACTS = {"base", "spec", "task", "worker"}
+CONTRACTS = {"base", "judge", "session", "spec", "task", "worker"}
 """Files beside the plug-ins that hold their contract, not one of them."""
 
 

@@ -116,6 +116,30 @@ def test_run_killed_at_every_commit_ends_as_if_it_had_not_been(
         assert result.verdict.to_values()["sentence"] in whole["run"][0][-1]
 
 
+@pytest.mark.parametrize("batch", [None, 2])
+def test_run_that_races_and_is_killed_in_its_search_drops_the_same_candidates(
+    batch: int | None,
+    tmp_path: Path,
+    recipe_run: MakeRun,
+    read_run: ReadRun,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    racing = {"alpha": 0.9, "first": 2, "every": 1}
+    run = recipe_run(racing=racing, items={"batch": batch})
+    evolve(run.document, runs=tmp_path / "whole")
+    whole = read_run(tmp_path / "whole" / "run")
+    looked_at = sorted(run.evaluated())
+    assert "raced out" in {row[7] for row in whole["candidates"]}
+    assert max(Counter(looked_at).values()) == 1
+    for number in range(8, 20, 2):
+        run.log.unlink()
+        runs = tmp_path / f"killed-{number}"
+        start_and_die(monkeypatch, number, lambda runs=runs: evolve(run.document, runs=runs))
+        resume("run", runs=runs)
+        assert read_run(runs / "run") == whole, f"killed at commit {number}"
+        assert sorted(run.evaluated()) == looked_at, f"killed at commit {number}"
+
+
 def test_run_killed_again_at_every_commit_of_its_resumes_still_ends_the_same(
     tmp_path: Path, recipe_run: MakeRun, read_run: ReadRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

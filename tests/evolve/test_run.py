@@ -235,6 +235,17 @@ def test_forecast_is_told_before_the_search_and_adds_up(
     assert forecast.genes == 4
 
 
+def test_forecast_of_a_run_with_batches_counts_a_batch_for_every_candidate(
+    document: MakeDocument, tmp_path: Path
+) -> None:
+    told: list[Forecast] = []
+    evolve(document(items={"batch": 3}), runs=tmp_path, tell_forecast=told.append)
+    (forecast,) = told
+    assert forecast.items == {"search": 3, "validation": 4, "test": 4}
+    assert forecast.race is None
+    assert {row.items for row in rows(tmp_path / "run", "search")} == {3}
+
+
 def test_forecast_extrapolates_from_the_quicker_half_of_the_probes() -> None:
     def probe(merge: float, evaluate: float) -> CandidateRow:
         seconds = {"merge": merge, "evaluate": evaluate}

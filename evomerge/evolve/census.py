@@ -1,0 +1,82 @@
+"""How many scores a user's function gives, or which numbers: asked once, of the first model.
+
+Where a function owns its items, only its answer tells what they are. What is found out becomes part
+of the run file as it is stored, so that every later answer can be held against it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from evomerge.config import RunConfig, TaskSettings
+from evomerge.errors import EvaluationError
+from evomerge.evaluation import Audit, Task
+from evomerge.evaluation.python_function import PythonFunction
+from evomerge.evolve.build import Setup, build_executor
+from evomerge.evolve.candidate import Worker
+from evomerge.evolve.rivals import parent_trials
+from evomerge.records import Candidate, Job, JobResult
+
+WORK = "evomerge.evolve.census:make_work"
+
+
+def take_census(config: RunConfig, tasks: Sequence[Task]) -> RunConfig:
+    """Return the run file with what its functions answer declared; the same if nothing is open.
+
+    Raises:
+        EvaluationError: a function cannot answer for the first model.
+    """
+    unknown = [task.name for task in tasks if (f := _function(task)) and f.undeclared]
+    if not unknown:
+        return config
+    parent = parent_trials(config.genome)[0]
+    job = Job(0, (Candidate("", parent.recipe),), dict.fromkeys(unknown, ()))
+    with build_executor(config, WORK) as executor:
+        (result,) = executor.run([job])
+    if reason := result.outcomes[0].failure:
+        raise EvaluationError(
+            f"{parent.label} cannot be evaluated: {reason}", "Mend the task or the model"
+        )
+    assert isinstance(result, Census)
+    found = [_declare(task, result.options.get(task.name, {})) for task in config.tasks]
+    return config.model_copy(update={"tasks": found})
+
+
+def make_work(setup: Setup) -> "Registrar":
+    """Make the worker that asks."""
+    return Registrar(setup)
+
+
+@dataclass(frozen=True, slots=True)
+class Census(JobResult):
+    """What was found out: task name -> options that declare it."""
+
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Registrar(Worker):
+    """A worker that asks functions what they answer with, and forgets the scores."""
+
+    def __call__(self, job: Job) -> JobResult:
+        """Ask of one model; a failure is an outcome, as of any candidate."""
+        self._options: dict[str, Mapping[str, Any]] = {}
+        outcomes = super().__call__(job).outcomes
+        return Census(job.number, outcomes, self._options)
+
+    def _race(
+        self, subjects: Mapping[str, Any], audits: Mapping[str, Audit], job: Job
+    ) -> tuple[dict[str, dict[str, float]], bool]:
+        for name in job.items:
+            function = _function(self._tasks[name])
+            assert function is not None
+            function.audit = audits[name]
+            self._options[name] = function.find_out(name, subjects["model"])
+        return {}, False
+
+
+def _function(task: Task) -> PythonFunction | None:
+    return task.evaluator if isinstance(task.evaluator, PythonFunction) else None
+
+
+def _declare(task: TaskSettings, options: Mapping[str, Any]) -> TaskSettings:
+    return TaskSettings.model_validate({**task.model_dump(), **options})

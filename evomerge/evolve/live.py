@@ -1,0 +1,74 @@
+"""A live model that becomes one recipe after another; sources are opened and it is built once."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evomerge.engine import Models, Plan, Resident, make_plan, merge
+from evomerge.recipe import Recipe
+from evomerge.recipe.fingerprint import hash_values
+
+if TYPE_CHECKING:
+    from evomerge.inference.transformers_model import TransformersModel
+
+
+class LiveModel:
+    """Recipes in memory: a merge costs one pass over the parameters, and nothing on the disk.
+
+    Args:
+        device: where the model lives.
+        arithmetic: dtype it computes in; the fastest one here if None.
+        seed: of random masks.
+    """
+
+    def __init__(self, device: str, arithmetic: str | None = None, *, seed: int = 0) -> None:
+        self._device = device
+        self._arithmetic = arithmetic
+        self._seed = seed
+        self._models = Models()
+        self._live: tuple[str, TransformersModel, Resident] | None = None
+
+    def realise(self, recipe: Recipe) -> "TransformersModel":
+        """Make the model the result of `recipe`; the one returned before becomes it, if it fits.
+
+        Raises:
+            EvoMergeException: the recipe cannot be carried out in memory.
+        """
+        plan = self.prepare(recipe)
+        assert self._live is not None
+        _, model, resident = self._live
+        resident.write(plan)
+        return model
+
+    def prepare(self, recipe: Recipe) -> Plan:
+        """Build the model that `recipe` needs, unless it is there; its parameters come later."""
+        plan = make_plan(recipe, self._models, seed=self._seed)
+        tokenizer = plan.tokenizer.materialise(self._models)
+        key = hash_values([plan.config, plan.dtype, str(tokenizer)])
+        if self._live is None or self._live[0] != key:
+            self._live = None  # let go of the old model before the new one is built
+            self._live = (key, *self._build(plan, tokenizer))
+        return plan
+
+    def _build(self, plan: Plan, tokenizer: Path) -> "tuple[TransformersModel, Resident]":
+        from evomerge.checkpoints.loading import build_model, find_arithmetic, load_tokenizer
+        from evomerge.inference.transformers_model import TransformersModel
+
+        dtype = self._arithmetic or find_arithmetic(plan.dtype, self._device)
+        module = build_model(plan.config, dtype, self._device)
+        model = TransformersModel(module, load_tokenizer(tokenizer))
+        return model, Resident(module, self._models)
+
+
+@contextmanager
+def exported(recipe: Recipe, *, seed: int = 0, threads: int | None = None) -> Iterator[Path]:
+    """Write a merge to a temporary folder (in `TMPDIR`), gone at the end whatever happens.
+
+    Raises:
+        EvoMergeException: the recipe cannot be carried out, or the disk has too little space.
+    """
+    with tempfile.TemporaryDirectory(prefix="evomerge-", ignore_cleanup_errors=True) as home:
+        target = Path(home) / "merge"
+        yield merge(recipe, target, seed=seed, threads=threads, model_card=False)

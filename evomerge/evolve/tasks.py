@@ -1,0 +1,130 @@
+"""From a run file's tasks to items and the evaluators that score them."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from evomerge.config import RunConfig, TaskSettings
+from evomerge.errors import EvaluationError
+from evomerge.evaluation import (
+    EVALUATORS,
+    SPLITS,
+    Evaluator,
+    Task,
+    build_evaluator,
+    keep_apart,
+    read_items,
+    share_out,
+)
+from evomerge.recipe.fingerprint import hash_values
+from evomerge.records import Item
+
+RUN_WIDE = (
+    *("apply_chat_template", "fewshot_as_multiturn", "gen_kwargs", "num_fewshot", "scorer"),
+    *("system_instruction", "task_search_path"),
+)
+"""Keys of a run that are options of every evaluator that has them, unless a task says otherwise."""
+WITHOUT_EFFECT = {"task_search_path", "batch_size"}
+"""Options on which no score depends."""
+
+
+def build_tasks(config: RunConfig) -> tuple[Task, ...]:
+    """Read all items and make all evaluators.
+
+    Raises:
+        EvaluationError: items or options are unusable, or a search on them would mean nothing.
+    """
+    tasks = tuple(
+        _build_task(config, settings, part, share)
+        for settings in config.tasks
+        for part, share in parts(config, settings).items()
+    )
+    names = [task.name for task in tasks]
+    if twins := [name for name in names if names.count(name) > 1]:
+        raise EvaluationError(
+            f"two tasks are called {twins[0]}", "Name a group's member once, or one of them anew"
+        )
+    everything = {split: [i for task in tasks for i in task.items[split]] for split in SPLITS}
+    keep_apart("the tasks together", everything)
+    return tasks
+
+
+def parts(config: RunConfig, settings: TaskSettings) -> Mapping[str, float]:
+    """Return the tasks that an entry of the run file stands for, with their shares."""
+    kind = EVALUATORS.get(settings.evaluator)
+    return kind.parts(settings.name, task_options(config, settings))
+
+
+def task_options(config: RunConfig, settings: TaskSettings, part: str = "") -> dict[str, Any]:
+    """Return an evaluator's options: the task's own, and the run's where the task is silent.
+
+    Args:
+        config: the run.
+        settings: the entry of the run file.
+        part: which of the tasks that the entry stands for; itself, if absent.
+    """
+    known = inspect.signature(EVALUATORS.get(settings.evaluator)).parameters
+    run = {name: getattr(config, name) for name in RUN_WIDE if name in known}
+    options = {name: value for name, value in run.items() if value not in (None, [])}
+    options |= settings.options
+    if part and part != settings.name and "group" in known:
+        options["group"] = options.pop("task", settings.name)
+    return options
+
+
+def _build_task(config: RunConfig, settings: TaskSettings, name: str, share: float) -> Task:
+    options = task_options(config, settings, name)
+    evaluator = build_evaluator(settings.evaluator, options, name)
+    mark = _refuse_published(evaluator, name, allowed=config.i_know_this_is_the_test_set)
+    items, divided = _read_items(config, settings, name, evaluator)
+    for split in items.values():
+        evaluator.check_items(name, split)
+    telling = {key: value for key, value in options.items() if key not in WITHOUT_EFFECT}
+    return Task(
+        name,
+        evaluator,
+        items,
+        abs(settings.weight * share),
+        hash_values([name, settings.evaluator, telling, evaluator.identity]),
+        minimise=settings.weight < 0 and evaluator.higher_is_better,
+        divided=divided,
+        mark=mark,
+    )
+
+
+def _refuse_published(evaluator: Evaluator, name: str, *, allowed: bool) -> str:
+    """Return what the verdict must say of a task whose items are a published test set."""
+    if not evaluator.published:
+        return ""
+    if not allowed:
+        raise EvaluationError(
+            f"task {name}: all its items are the public test set of {evaluator.published}; what is "
+            "searched on it can no longer be measured with it",
+            "Take a task with a validation split, or items of your own; if you must: "
+            "--i-know-this-is-the-test-set",
+        )
+    return f"{name} was searched on items of a public test set ({evaluator.published})"
+
+
+def _read_items(
+    config: RunConfig, settings: TaskSettings, name: str, evaluator: Evaluator
+) -> tuple[dict[str, tuple[Item, ...]], bool]:
+    """Return items by split, and whether they were divided here."""
+    limits = {split: getattr(config.items, split) for split in SPLITS}
+    limits["search"] = limits["search"] or config.limit
+    given = {split: limit for split, limit in limits.items() if limit}
+    own = evaluator.documents()
+    if own is not None:
+        if settings.data is not None:
+            raise EvaluationError(f"task {name}: it has items of its own", "Leave `data` out")
+        return share_out(name, own, seed=config.seed, limits=given), None in own
+    if settings.data is None:
+        raise EvaluationError(f"task {name}: it has no items", "Say where they are with `data`")
+    items = read_items(name, settings.data, seed=config.seed, limits=given)
+    named = isinstance(settings.data, Mapping) or all("split" in i.fields for i in _all(items))
+    return items, not named
+
+
+def _all(items: Mapping[str, Sequence[Item]]) -> Iterator[Item]:
+    for split in items.values():
+        yield from split

@@ -1,0 +1,172 @@
+"""From a run file's tasks to items and evaluators: options, shares, splits, and what is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evomerge.config import RunConfig, parse_config
+from evomerge.errors import EvaluationError
+from evomerge.evolve.tasks import build_tasks
+
+HARNESS_TASKS = Path(__file__).parents[1] / "evaluation" / "tasks"
+Document = dict[str, Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return a copy of the tests' lm-eval tasks, to be changed."""
+    return Path(shutil.copytree(HARNESS_TASKS, tmp_path / "lm_eval_tasks"))
+
+
+@pytest.fixture
+def config(folder: Path) -> Callable[..., RunConfig]:
+    """Return make(*tasks, **changes) -> a run on lm-eval tasks of our own."""
+
+    def make(*tasks: Document, **changes: Any) -> RunConfig:
+        return parse_config(
+            {
+                "seed": 3,
+                "genome": {"models": ["zoo:sort", "zoo:reverse"], "merge_method": "linear"},
+                "tasks": list(tasks),
+                "task_search_path": [str(folder)],
+                **changes,
+            }
+        )
+
+    return make
+
+
+MakeConfig = Callable[..., RunConfig]
+
+
+def test_validation_split_is_shared_by_search_and_validation(config: MakeConfig) -> None:
+    (task,) = build_tasks(config({"name": "reverse_choice"}))
+    sizes = {split: len(items) for split, items in task.items.items()}
+    assert sizes["test"] == 24
+    assert sizes["search"] + sizes["validation"] == 40
+    assert sizes["search"] > 15
+    assert sizes["validation"] > 8
+    places = [item.fields["place"] for item in task.items["search"] + task.items["validation"]]
+    assert sorted(places) == sorted(f"validation:{k}" for k in range(40))
+    assert {item.fields["place"].partition(":")[0] for item in task.items["test"]} == {"test"}
+    assert not task.divided
+
+
+def test_one_split_is_divided_by_seed_and_says_so(config: MakeConfig) -> None:
+    (task,) = build_tasks(config({"name": "yes_no"}))
+    assert sum(map(len, task.items.values())) == 30
+    assert task.divided
+    (other,) = build_tasks(config({"name": "yes_no"}, seed=4))
+    assert other.items != task.items
+
+
+def test_items_in_a_file_are_divided_unless_it_names_splits(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    data = tmp_path / "items.jsonl"
+    rows = [f'{{"prompt": "{k}", "target": "x"}}\n' for k in range(30)]
+    data.write_text("".join(rows))
+    plain = {"name": "a", "evaluator": "exact_match", "data": str(data)}
+    named = {"name": "b", "evaluator": "exact_match", "data": "zoo:sort"}
+    assert [task.divided for task in build_tasks(config(plain, named))] == [True, False]
+
+
+def test_keys_of_the_run_reach_every_task_that_does_not_say_otherwise(config: MakeConfig) -> None:
+    tasks = build_tasks(
+        config(
+            {"name": "reverse_choice"},
+            {"name": "mine", "task": "reverse_choice", "num_fewshot": 1},
+            num_fewshot=2,
+        )
+    )
+    shots = [getattr(task.evaluator, "description")["num_fewshot"] for task in tasks]  # noqa: B009 - an evaluator's own attribute
+    assert shots == [2, 1]
+    assert tasks[0].key != tasks[1].key
+
+
+def test_limit_is_of_search_items(config: MakeConfig) -> None:
+    (task,) = build_tasks(config({"name": "reverse_choice"}, limit=5))
+    assert len(task.items["search"]) == 5
+    assert len(task.items["validation"]) > 8
+
+
+def test_group_becomes_its_members_with_their_shares(config: MakeConfig) -> None:
+    tasks = build_tasks(config({"name": "letters", "weight": 2.0}))
+    assert [task.name for task in tasks] == ["reverse_choice", "yes_no"]
+    assert [task.weight for task in tasks] == pytest.approx([2 * 24 / 54, 2 * 30 / 54])
+
+
+def test_group_under_another_name(config: MakeConfig, folder: Path) -> None:
+    group = folder / "letters.yaml"
+    group.write_text("num_fewshot: 1\n" + group.read_text())
+    tasks = build_tasks(config({"name": "mine", "task": "letters"}))
+    assert [task.name for task in tasks] == ["reverse_choice", "yes_no"]
+    assert getattr(tasks[0].evaluator, "description")["num_fewshot"] == 1  # noqa: B009 - an evaluator's own attribute
+
+
+def test_negative_weight_of_a_metric_that_is_better_when_lower_means_the_same(
+    config: MakeConfig,
+) -> None:
+    rate = {"name": "prose", "metric": "bits_per_byte"}
+    (positive,) = build_tasks(config(rate))
+    (negative,) = build_tasks(config({**rate, "weight": -1.0}))
+    assert positive.direction == negative.direction == -1.0
+    assert positive.weight == negative.weight == 1.0
+    (minimised,) = build_tasks(config({"name": "yes_no", "weight": -1.0}))
+    assert (minimised.direction, minimised.weight) == (-1.0, 1.0)
+
+
+def test_member_that_stands_alone_too_is_refused(config: MakeConfig) -> None:
+    with pytest.raises(EvaluationError, match="two tasks are called yes_no"):
+        build_tasks(config({"name": "letters"}, {"name": "yes_no"}))
+
+
+def test_where_the_tasks_stand_makes_no_difference_to_their_scores(
+    config: MakeConfig, folder: Path, tmp_path: Path
+) -> None:
+    (here,) = build_tasks(config({"name": "yes_no"}))
+    there = shutil.copytree(folder, tmp_path / "elsewhere")
+    (moved,) = build_tasks(config({"name": "yes_no"}, task_search_path=[str(there)]))
+    assert moved.fingerprint == here.fingerprint
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a data set of the hub where `hf download` puts it; return the folder of a task on it."""
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    home = tmp_path / "hub" / "datasets--someone--words"
+    snapshot = home / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    shutil.copy(folder / "yes_no.jsonl", snapshot / "validation.jsonl")
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    text = (folder / "yes_no.yaml").read_text()
+    head, _, tail = text.partition("dataset_path: json\n")
+    (folder / "yes_no.yaml").write_text(
+        head + "dataset_path: someone/words\n" + tail[tail.index("output_type") :]
+    )
+    return folder
+
+
+@pytest.mark.usefixtures("hub")
+def test_public_test_set_is_refused_unless_that_is_said(config: MakeConfig) -> None:
+    with pytest.raises(
+        EvaluationError,
+        match=r"task yes_no: all its items are the public test set of someone/words; what is "
+        r"searched on it can no longer be measured with it\. Take a task with a validation split, "
+        r"or items of your own; if you must: --i-know-this-is-the-test-set",
+    ):
+        build_tasks(config({"name": "yes_no"}))
+    (task,) = build_tasks(config({"name": "yes_no"}, i_know_this_is_the_test_set=True))
+    assert task.mark == "yes_no was searched on items of a public test set (someone/words)"
+    assert sum(map(len, task.items.values())) == 30
+
+
+def test_files_of_ones_own_are_not_public(config: MakeConfig) -> None:
+    assert [task.mark for task in build_tasks(config({"name": "yes_no"}))] == [""]
