@@ -3,6 +3,8 @@
 # make bench-kernels  the native kernels against torch and the machine's memory
 # make bench-merge  every merge method against mergekit and the machine: METHODS="linear ties",
 #                   FAMILY=FOLDER keeps the models, SIZE=tiny, SPARSE_GB=10, BENCH="--repeats 1 …"
+# make bench-eval  scorers, racing and estimators, into docs/evaluation.md: PARTS="scorer racing",
+#                  SMOLLM2=FOLDER of examples/smollm2/prepare.py, BENCH="--quick"
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
 
 PYTHON ?= python3
@@ -15,11 +17,12 @@ SIZE ?= 1.1b
 FAMILY ?=
 SPARSE_GB ?= 0
 BENCH ?= --write
+PARTS ?= scorer racing estimators
 BIN := $(VENV)/bin
 KERNELS := $(wildcard evomerge/tensor_ops/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-kernels bench-merge clean
+.PHONY: demo test check bench bench-kernels bench-merge bench-eval clean
 
 demo: $(VENV)/installed
 	$(BIN)/evomerge demo
@@ -45,10 +48,17 @@ bench-merge: $(VENV)/installed
 	$(BIN)/python benchmarks/merge.py --opponent $(OPPONENT) --size $(SIZE) --methods $(METHODS) \
 		--sparse-gb $(SPARSE_GB) $(if $(FAMILY),--family $(FAMILY)) $(BENCH)
 
+bench-eval: $(VENV)/evaluated
+	$(BIN)/python benchmarks/evaluation.py --parts $(PARTS) --smollm2 $(SMOLLM2) $(BENCH)
+
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(KERNELS)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
 	$(PIP) --editable .
+	touch $@
+
+$(VENV)/evaluated: $(VENV)/installed
+	$(PIP) --editable '.[eval]'
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
