@@ -11,9 +11,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import torch
-from torch import Tensor
-
 from evomerge.methods.spec import (
     MISSING,
     Density,
@@ -32,6 +29,7 @@ from evomerge.tensor_ops.blocks import Formula, Operands
 from evomerge.tensor_ops.consensus import Consensus, Election, RandomMask, Thinning, thinned_norms
 from evomerge.tensor_ops.interpolation import Blend, as_fractions, nonzero_sum
 from evomerge.tensor_ops.quantile import Deltas, find_magnitude_cuts
+from evomerge.tensor_ops.ranked_chances import RankedChances
 
 Sparsifier = Literal["none", "magnitude", "random", "outliers", "rank"]
 Rescale = Annotated[bool | Literal["paper"], InGenomes("paper")]
@@ -127,17 +125,8 @@ def _mask_by_rank(
     operands: Operands, model: int, density: float, epsilon: float, *, divide: bool
 ) -> RandomMask:
     width = operands.shape[-1] if operands.shape else 1
-    chances = partial(_chances_by_rank, width=width, density=density, epsilon=epsilon)
+    chances = RankedChances(width, density, epsilon)
     return RandomMask(operands.mask_key(model), density, chances, divide)
-
-
-def _chances_by_rank(delta: Tensor, *, width: int, density: float, epsilon: float) -> Tensor:
-    """Probabilities of keeping: the largest of a row has density + epsilon (Deep et al., eq. 3)."""
-    rows = delta.abs().view(-1, width)
-    order = rows.argsort(dim=1, stable=True)
-    steps = torch.linspace(density - epsilon, density + epsilon, width, device=delta.device)
-    steps = steps if width > 1 else steps.fill_(density)
-    return torch.empty_like(rows).scatter_(1, order, steps.expand_as(rows)).view(-1)
 
 
 def _cut_band(one: Operands, kept: int, top: int) -> Thinning:

@@ -38,6 +38,8 @@ class RandomMask:
 
     def apply_(self, delta: Tensor, start: int) -> Tensor:
         """Zero what is dropped, in place; `start` is the first element's index."""
+        if kernels.thin_by_rank_(delta, self, start):
+            return delta
         chances = self.chances(delta) if self.chances else self.density
         kept = keep_mask(self.key, start, len(delta), chances, device=delta.device)
         if self.divide and isinstance(chances, Tensor):

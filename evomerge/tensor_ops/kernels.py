@@ -19,7 +19,8 @@ from torch import Tensor
 from evomerge.tensor_ops import native_library as native
 from evomerge.tensor_ops.blocks import Operands, Views
 from evomerge.tensor_ops.native_library import Kernels, Values
-from evomerge.tensor_ops.random_mask import philox_key
+from evomerge.tensor_ops.philox import philox_key
+from evomerge.tensor_ops.ranked_chances import RankedChances, as_limits
 
 if TYPE_CHECKING:
     from evomerge.tensor_ops.consensus import Election, RandomMask, Thinning
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CONSENSUS = {"none": 0, "sum": 1, "count": 2, "plain": 3}
 ALL_DRAWS = 1 << 32
+SHORTEST_ROW = 32
+"""Elements of a row from which sorting it natively pays."""
 
 
 def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
@@ -116,6 +119,27 @@ def norms(one: Operands, thinning: "Thinning") -> tuple[float, float] | None:
     return sums[0], sums[1]
 
 
+def thin_by_rank_(delta: Tensor, mask: "RandomMask", start: int) -> bool:
+    """Zero in place what a mask with chances by rank drops; False where torch has to."""
+    kernels, chances = native.current(), mask.chances
+    if not isinstance(chances, RankedChances) or chances.width < SHORTEST_ROW:
+        return False
+    if kernels is None or not _fit(delta):
+        return False
+    steps = chances.steps(torch.device("cpu"))
+    limits = as_limits(steps)
+    kernels.thin_by_rank(
+        delta.data_ptr(),
+        start,
+        delta.numel(),
+        chances.width,
+        limits.data_ptr(),
+        steps.data_ptr() if mask.divide else None,
+        _words(philox_key(mask.key)),
+    )
+    return True
+
+
 def draw(key: bytes, start: int, length: int) -> npt.NDArray[np.uint32] | None:
     """32-bit numbers [start, start + length) of the stream of `key`, as `draw_bits`."""
     kernels = native.current()
@@ -138,7 +162,7 @@ def _fit(*tensors: Tensor) -> bool:
         t.dtype in DTYPES
         and t.device.type == "cpu"
         and t.stride() == (1,)
-        and len(t) == len(tensors[0])
+        and t.numel() == tensors[0].numel()  # len is slow
         for t in tensors
     )
 
@@ -151,7 +175,7 @@ def as_pair(views: Views) -> tuple[Values, Values, int]:
     """Return where the only model and the base are, and how many elements they have."""
     assert views.base is not None
     assert _fit(views.models[0], views.base), "operands have one shape"
-    return _value(views.models[0]), _value(views.base), len(views.base)
+    return _value(views.models[0]), _value(views.base), views.base.numel()
 
 
 def _value(tensor: Tensor | None) -> Values:

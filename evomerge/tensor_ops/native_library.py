@@ -19,7 +19,7 @@ SWITCH = "EVOMERGE_KERNELS"
 PATHS = ("avx512", "avx2", "baseline")
 """Widest first."""
 
-VERSION = 2
+VERSION = 4
 """Of the interface: a library built from other sources is as good as none."""
 
 REBUILD = "python setup.py build_ext --inplace, or install again where a C++ compiler is on PATH"
@@ -90,9 +90,13 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "draw": ([POINTER(c_uint64), c_int64, c_int64, c_void_p], None),
     "add_products": ([_VALUES, c_int32, _VALUES, c_int64, _SUMS], None),
     "add_norms": ([POINTER(Thinning), _VALUES, _VALUES, c_int64, c_int64, _SUMS], None),
+    "thin_by_rank": (
+        [c_void_p, c_int64, c_int64, c_int64, c_void_p, c_void_p, POINTER(c_uint64)],
+        None,
+    ),
     "count_upper": ([_VALUES, _VALUES, c_int64, c_void_p], None),
     "collect_between": (
-        [_VALUES, _VALUES, c_int64, c_uint32, c_uint32, c_void_p, POINTER(c_int64)],
+        [_VALUES, _VALUES, c_int64, *[c_uint32] * 3, c_void_p, *[POINTER(c_int64)] * 2],
         c_int64,
     ),
     "count_between": ([_VALUES, _VALUES, c_int64, c_uint32, c_uint32, c_void_p], c_int64),

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from evomerge.tensor_ops.blocks import Operands
-from evomerge.tensor_ops.ranks import Magnitudes, Rank, magnitudes
+from evomerge.tensor_ops.rank_candidates import Rank
+from evomerge.tensor_ops.ranks import Magnitudes, magnitudes
 
 UPPER = 1 << 16
 LOWER = 1 << 15
@@ -61,8 +62,10 @@ def find_magnitude_cuts(blocks: Iterable[Tensor], keeps: Sequence[int]) -> list[
         keeps: how many elements survive, each at least 1 and at most all.
     """
     return [
-        MagnitudeCut(_as_float(bits), ALL if kept == equals else _last_equal(blocks, bits, kept))
-        for bits, kept, equals in _find_bits(blocks, keeps)
+        MagnitudeCut(
+            _as_float(rank.bits), ALL if rank.kept == rank.equals else _last_equal(blocks, rank)
+        )
+        for rank in _find_bits(blocks, keeps)
     ]
 
 
@@ -73,11 +76,11 @@ def find_largest(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[float]:
         blocks: float32 1-D blocks of a tensor; iterated over twice.
         ranks: each at least 1 and at most the number of elements.
     """
-    return [_as_float(bits) for bits, _, _ in _find_bits(blocks, ranks)]
+    return [_as_float(rank.bits) for rank in _find_bits(blocks, ranks)]
 
 
 def _find_bits(blocks: Iterable[Tensor], ranks: Sequence[int]) -> list[Rank]:
-    """Return per rank: bits of that magnitude, how many of its equals rank so high, all equals."""
+    """Find the magnitude of each rank."""
     if native := _native(blocks):
         return native.find(ranks)
     upper = _count((_bits(b) >> 15 for b in blocks), UPPER)
@@ -129,13 +132,13 @@ def _deciding_bin(counts: Tensor, keep: int) -> tuple[int, int]:
     return len(counts) - 1 - place, above
 
 
-def _last_equal(blocks: Iterable[Tensor], bits: int, equals_to_keep: int) -> int:
-    """Index of the last element kept whose magnitude has these bits (NaN equals itself here)."""
+def _last_equal(blocks: Iterable[Tensor], rank: Rank) -> int:
+    """Index of the last element kept whose magnitude is that of a rank (NaN equals itself here)."""
     if native := _native(blocks):
-        return native.find_equal(bits, equals_to_keep)
-    start = 0
+        return native.find_last(rank)
+    start, equals_to_keep = 0, rank.kept
     for block in blocks:
-        places = (_bits(block) == bits).nonzero().flatten()
+        places = (_bits(block) == rank.bits).nonzero().flatten()
         if len(places) >= equals_to_keep:
             return start + int(places[equals_to_keep - 1])
         equals_to_keep -= len(places)

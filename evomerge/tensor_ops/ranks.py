@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from ctypes import byref, c_int64
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import torch
 from evomerge.tensor_ops.blocks import Operands
 from evomerge.tensor_ops.kernels import as_pair, kernels_for
 from evomerge.tensor_ops.native_library import Kernels, Values
+from evomerge.tensor_ops.rank_candidates import Bits, Candidates, Rank
 
 HISTOGRAMS = 4
 UPPER = 1 << 16
@@ -27,32 +28,16 @@ WORTH_SAMPLING = 1 << 20
 """Elements from which on a sample saves time."""
 
 COARSE = 1 << 10
-"""Counts that are added up before their order is looked at: fresh memory is slow."""
+"""Bits that are added up before their order is looked at: fresh memory is slow."""
 
 LEAST_ROOM = 1 << 16
 """Elements between which a rank is looked for; an eighth of a large tensor's."""
 
-PIECES, PIECE = 256, 256
+PIECES, PIECE = 32, 1024
 """A sample is so many pieces, evenly spread, of so many elements."""
 
-DEVIATIONS = 6.0
-"""Standard deviations of a rank in a random sample: neighbours are alike, so more than four."""
-
-Counts = npt.NDArray[np.uint32]
-
-
-class Rank(NamedTuple):
-    """The magnitude of some rank: 1 is the largest.
-
-    Attributes:
-        bits: of its float32.
-        kept: of all with these bits, how many are needed to reach the rank.
-        equals: how many have these bits.
-    """
-
-    bits: int
-    kept: int
-    equals: int
+DEVIATIONS = 5.0
+"""Standard deviations of a rank in a sample; from few pieces they are not known well."""
 
 
 def magnitudes(one: Operands) -> "Magnitudes | None":
@@ -70,62 +55,61 @@ class Magnitudes:
 
     def find(self, ranks: Sequence[int]) -> list[Rank]:
         """Find the magnitude of each rank, 1 the largest."""
-        sample = self._sample() if self.one.numel >= WORTH_SAMPLING else None
-        found = [None if sample is None else self._find_near(rank, sample) for rank in ranks]
-        if None in found:
+        worth_it = self.one.numel >= WORTH_SAMPLING
+        near: list[Rank | None]
+        near = self._find_near(ranks) if worth_it else [None] * len(ranks)
+        if None in near:
             upper = self._count_upper()
-            pairs = zip(ranks, found, strict=True)
-            found = [near or self._find_below(rank, upper) for rank, near in pairs]
-        return [rank for rank in found if rank]
+            pairs = zip(ranks, near, strict=True)
+            near = [found or self._find_below(rank, upper) for rank, found in pairs]
+        return [found for found in near if found]
 
-    def find_equal(self, bits: int, number: int) -> int:
-        """Index of the number-th element whose magnitude has these bits."""
-        start, left = 0, c_int64(number)
-        for model, base, length in self._walk():
-            place = self.kernels.find_equal(byref(model), byref(base), length, bits, byref(left))
+    def find_last(self, rank: Rank) -> int:
+        """Index of the last element that is needed to reach a rank."""
+        left = c_int64(rank.kept - rank.before)
+        for start, length in islice(self.one.extents(), rank.block, None):
+            model, base, _ = as_pair(self.one.view(start, length))
+            place = self.kernels.find_equal(
+                byref(model), byref(base), length, rank.bits, byref(left)
+            )
             if place >= 0:
                 return start + int(place)
-            start += length
         raise AssertionError("the blocks changed while they were walked")
 
-    def _sample(self) -> Counts:
-        """Bits of the magnitudes of pieces all over the tensor."""
+    def _find_near(self, ranks: Sequence[int]) -> list[Rank | None]:
+        """Find the magnitude of each rank among those a sample says are near, in one walk."""
+        sample = self._sample()
+        ordered = np.sort(sample, axis=None)
+        searches = [self._limit(rank, i, sample, ordered) for i, rank in enumerate(ranks)]
+        under_way = list(searches)
+        for model, base, length in self._walk():
+            under_way = [s for s in under_way if s.add(self.kernels, model, base, length)]
+            if not under_way:
+                break
+        return [search.settle() if search in under_way else None for search in searches]
+
+    def _sample(self) -> Bits:
+        """Bits of the magnitudes of pieces all over the tensor, one piece a row."""
         sample = np.empty((PIECES, PIECE), np.uint32)
         for i, start in enumerate(np.linspace(0, self.one.numel - PIECE, PIECES)):
             model, base, length = as_pair(self.one.view(int(start), PIECE))
             self.kernels.write_magnitudes(byref(model), byref(base), length, sample[i].ctypes.data)
-        return sample.reshape(-1)
+        return sample
 
-    def _find_near(self, rank: int, sample: Counts) -> Rank | None:
-        """Find the magnitude of a rank among those a sample says are near; else None."""
-        share, size = rank / self.one.numel, len(sample)
-        margin = 1 + int(DEVIATIONS * math.sqrt(size * share * (1 - share)))
-        place = size - int(share * size)
+    def _limit(self, rank: int, number: int, sample: Bits, ordered: Bits) -> Candidates:
+        """Say between which magnitudes that of a rank lies, as far as a sample can tell."""
+        share, size = rank / self.one.numel, sample.size
+        place = min(size - 1, size - int(share * size))
+        common = ordered[place]
+        alike = size * share * (1 - share)  # as if neighbours were no more alike than others
+        margin = 1 + int(DEVIATIONS * math.sqrt(max(alike, _vary(sample > common))))
         low, high = max(0, place - margin), min(size - 1, place + margin)
-        near = np.partition(sample, (low, high))
-        return self._find_among(rank, int(near[low]), int(near[high]) + 1)
+        room = max(LEAST_ROOM, self.one.numel // 8)
+        buffer = self.one.scratch.take(f"candidates {number}", room, torch.int32)
+        limits = int(ordered[low]), int(common), int(ordered[high])
+        return Candidates(rank, *limits, buffer.numpy().view(np.uint32))
 
-    def _find_among(self, rank: int, first: int, end: int) -> Rank | None:
-        """Find the magnitude of a rank by looking at those with bits in [first, end)."""
-        capacity = max(LEAST_ROOM, self.one.numel // 8)
-        buffer = self.one.scratch.take("collected", capacity, torch.int32).numpy().view(np.uint32)
-        room, above = c_int64(capacity), 0
-        for model, base, length in self._walk():
-            above += self.kernels.collect_between(
-                byref(model), byref(base), length, first, end - first,
-                buffer[capacity - room.value :].ctypes.data, byref(room),
-            )  # fmt: skip
-            if room.value < 0:
-                return None
-        found = buffer[: capacity - room.value]
-        if not 1 <= rank - above <= len(found):
-            return None
-        found.partition(len(found) - (rank - above))
-        bits = int(found[len(found) - (rank - above)])
-        larger, equals = int((found > bits).sum()), int((found == bits).sum())
-        return Rank(bits, rank - above - larger, equals)
-
-    def _find_below(self, rank: int, upper: Counts) -> Rank:
+    def _find_below(self, rank: int, upper: Bits) -> Rank:
         found = _count_down(upper, rank)
         assert found
         near = self._find_between(rank, found.bits << 15, LOWER)
@@ -143,23 +127,28 @@ class Magnitudes:
         found = _count_down(counts, rank - above)
         return found and Rank(first + found.bits, found.kept, found.equals)
 
-    def _count_upper(self) -> Counts:
+    def _count_upper(self) -> Bits:
         counts = self._zeros(HISTOGRAMS * UPPER)
         for model, base, length in self._walk():
             self.kernels.count_upper(byref(model), byref(base), length, counts.ctypes.data)
-        total: Counts = counts.reshape(HISTOGRAMS, UPPER).sum(axis=0, dtype=np.uint32)
+        total: Bits = counts.reshape(HISTOGRAMS, UPPER).sum(axis=0, dtype=np.uint32)
         return total
 
-    def _zeros(self, length: int) -> Counts:
+    def _zeros(self, length: int) -> Bits:
         buffer = self.one.scratch.take("counts", HISTOGRAMS * UPPER, torch.int32)[:length]
-        counts: Counts = buffer.zero_().numpy().view(np.uint32)
+        counts: Bits = buffer.zero_().numpy().view(np.uint32)
         return counts
 
     def _walk(self) -> Iterator[tuple[Values, Values, int]]:
         return (as_pair(views) for views in self.one.views())
 
 
-def _count_down(counts: Counts, rank: int) -> Rank | None:
+def _vary(larger: npt.NDArray[np.bool_]) -> float:
+    """Variance of how many are larger in a whole sample, from how the pieces differ."""
+    return len(larger) * float(larger.sum(axis=1).var(ddof=1))
+
+
+def _count_down(counts: Bits, rank: int) -> Rank | None:
     """Find where the count from the top reaches `rank`; None where it lies outside."""
     starts = np.arange(0, len(counts), COARSE)
     groups = np.add.reduceat(counts, starts, dtype=np.int64)[::-1].cumsum()

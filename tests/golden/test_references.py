@@ -16,7 +16,7 @@ from torch import Tensor
 from evomerge.methods import METHODS, merge_tensors
 from evomerge.methods.generalized_task_arithmetic import FAMILY
 from evomerge.tensor_ops.blocks import BLOCK
-from evomerge.tensor_ops.random_mask import draw_bits, philox_key
+from evomerge.tensor_ops.philox import draw_bits, philox_key
 
 Array = NDArray[np.float64]
 LARGE = (1501, 351)  # more than a block

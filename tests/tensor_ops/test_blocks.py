@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.tensor_ops.blocks import BLOCK, Granularity, Scratch, gather
-from evomerge.tensor_ops.random_mask import PER_COUNTER
+from evomerge.tensor_ops.philox import PER_COUNTER
 from evomerge.tensor_ops.reductions import ROW
 
 

@@ -23,9 +23,11 @@ from evomerge.tensor_ops.consensus import (
     thinned_norms,
 )
 from evomerge.tensor_ops.interpolation import Blend
+from evomerge.tensor_ops.philox import draw_bits, philox_key
 from evomerge.tensor_ops.quantile import Deltas, MagnitudeCut, find_largest, find_magnitude_cuts
-from evomerge.tensor_ops.random_mask import draw_bits, philox_key
-from evomerge.tensor_ops.ranks import WORTH_SAMPLING, magnitudes
+from evomerge.tensor_ops.random_mask import keep_mask
+from evomerge.tensor_ops.ranked_chances import RankedChances
+from evomerge.tensor_ops.ranks import WORTH_SAMPLING, Magnitudes, magnitudes
 from evomerge.tensor_ops.reductions import ROW, gram
 
 T = TypeVar("T")
@@ -232,6 +234,8 @@ def make_large(kind: str) -> tuple[Tensor, Tensor]:
         delta = delta.abs().sort().values
     if kind == "mostly equal":
         delta = torch.where(delta > 0, 1 / 64, delta)
+    if kind == "mostly unchanged":
+        delta = torch.where(delta.abs() < 0.003, 0.0, delta)
     if kind == "unlike its sample":
         delta[: WORTH_SAMPLING // 2] *= 50
         delta[::1024] = 0.0
@@ -239,8 +243,36 @@ def make_large(kind: str) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("divide", [False, True])
+@pytest.mark.parametrize("width", [32, 50, 257, 2048])
+def test_elements_dropped_by_rank_are_those_torch_drops(width: int, divide: bool) -> None:
+    generator = torch.Generator().manual_seed(width)
+    delta = torch.randn(3 * width, generator=generator).bfloat16().float()  # many equals
+    delta[5], delta[7], delta[width], delta[::9] = math.nan, -math.inf, math.inf, 0.0
+    chances = RankedChances(width, 0.5, 0.3)
+    mask = RandomMask((0, "model", "tensor"), 0.5, chances, divide)
+    drawn = chances(delta)
+    kept = keep_mask(mask.key, width, len(delta), drawn)
+    expected = (delta / drawn if divide else delta.clone()).mul_(kept)
+    found = delta.clone()
+    assert kernels.thin_by_rank_(found, mask, width)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.nan_to_num(7.0), expected.nan_to_num(7.0))
+    assert torch.equal(found.signbit(), expected.signbit())
+
+
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", ["random", "ascending", "mostly equal", "unlike its sample"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "random",
+        "ascending",
+        "mostly equal",
+        "mostly unchanged",
+        "unlike its sample",
+    ],
+)
 def test_cuts_found_by_a_sample_are_exact(kind: str, dtype: torch.dtype) -> None:
     model, base = (tensor.to(dtype) for tensor in make_large(kind))
     deltas = Deltas(gather([model], base))
@@ -249,6 +281,23 @@ def test_cuts_found_by_a_sample_are_exact(kind: str, dtype: torch.dtype) -> None
     native = find_magnitude_cuts(deltas, keeps)
     assert magnitudes(deltas.operands) is not None
     assert native == outcome_in_torch(lambda: find_magnitude_cuts(deltas, keeps))
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("kind", ["random", "mostly equal", "mostly unchanged"])
+def test_what_most_elements_share_needs_no_second_walk(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count_everything(_: Magnitudes) -> None:
+        raise AssertionError("a walk more than the sample asks for")
+
+    monkeypatch.setattr(Magnitudes, "_count_upper", count_everything)
+    model, base = (tensor.to(torch.bfloat16) for tensor in make_large(kind))
+    size = len(model)
+    cuts = find_magnitude_cuts(Deltas(gather([model], base)), [size // 2, size // 100])
+    delta = model.float() - base.float()
+    for cut, keep in zip(cuts, [size // 2, size // 100], strict=True):
+        assert int(cut.keeps(delta, 0).sum()) == keep
 
 
 @pytest.mark.usefixtures("path")

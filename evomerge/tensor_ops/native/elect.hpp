@@ -27,45 +27,70 @@ inline int64_t clip(const Thinning& thinning, int64_t here, int64_t end) {
   return clip(thinning.ceiling, here, clip(thinning.floor, here, end));
 }
 
-// Write model - base, zeroed where it is not kept, times factor, times weight.
-template <class T, class B, class Kept>
-inline void thin_run(const T* model, const B* base, float floor, float ceiling, float factor,
-                     float weight, int64_t length, Kept kept, float* out) {
+// Whether some cut drops anything: the bounds of none are -1 and NaN.
+inline bool cuts(const Thinning& thinning) {
+  return thinning.floor.upto != -1.0f || thinning.ceiling.upto == thinning.ceiling.upto ||
+         thinning.ceiling.beyond == thinning.ceiling.beyond;
+}
+
+// Write delta(i), zeroed where it is not kept, times factor, times weight; with `Add` add it.
+template <bool Add, bool Cuts, class Delta, class Kept>
+inline void thin_run(Delta delta, float floor, float ceiling, float factor, float weight,
+                     int64_t length, Kept kept, float* out) {
   EVOMERGE_APART
   for (int64_t i = 0; i < length; ++i) {
-    const float delta = widen(model[i]) - widen(base[i]);
-    const float size = magnitude(delta);
-    const bool keep = (size >= floor) & !(size >= ceiling) & kept(i);
-    out[i] = delta * (keep ? 1.0f : 0.0f) * factor * weight;  // infinity times 0 is NaN
+    const float value = delta(i), size = magnitude(value);
+    const bool keep = Cuts ? (size >= floor) & !(size >= ceiling) & kept(i) : kept(i);
+    // Infinity times 0 is NaN.
+    const float thinned = value * (keep ? 1.0f : 0.0f) * factor * weight;
+    out[i] = Add ? out[i] + thinned : thinned;
   }
 }
 
-// The thinned task vector, times its weight, of elements [offset, offset + length), a run of one bound;
-// `here` is the index of the first in the flat tensor.
+// The same for a run of one bound; `here` is the index of its first element in the flat tensor.
+template <bool Add, bool Cuts, class Delta>
+inline void thin_run(const Thinning& thinning, float weight, Delta delta, int64_t here, int64_t length,
+                     float* out) {
+  const float floor = bound(thinning.floor, here), ceiling = bound(thinning.ceiling, here);
+  const float factor = thinning.factor;
+  if (thinning.limit == kAllDraws)
+    return thin_run<Add, Cuts>(delta, floor, ceiling, factor, weight, length,
+                               [](int64_t) { return true; }, out);
+  uint32_t chunks[kTile / kChunk];
+  draw_mask(thinning.key, uint32_t(thinning.limit), here, length, chunks);
+  const auto thin_chunk = [&](int64_t from, int64_t count) {
+    const uint32_t chunk = chunks[from / kChunk];
+    thin_run<Add, Cuts>([=](int64_t i) { return delta(from + i); }, floor, ceiling, factor, weight, count,
+                        [=](int64_t i) { return (chunk & kBits.at[i]) != 0; }, out + from);
+  };
+  int64_t from = 0;
+  for (; from + kChunk <= length; from += kChunk) thin_chunk(from, kChunk);
+  if (from < length) thin_chunk(from, length - from);
+}
+
+// The thinned task vector, times its weight, of elements [offset, offset + length).
+template <bool Add>
 inline void thin(const Thinning& thinning, float weight, const Values& model, const Values& base,
                  int64_t offset, int64_t here, int64_t length, float* out) {
-  const float floor = bound(thinning.floor, here), ceiling = bound(thinning.ceiling, here);
   with_type(model, offset, [&](const auto* from) {
     with_type(base, offset, [&](const auto* origin) {
-      if (thinning.limit == kAllDraws) {
-        const auto all = [](int64_t) { return true; };
-        thin_run(from, origin, floor, ceiling, thinning.factor, weight, length, all, out);
-      } else {
-        alignas(64) uint32_t draws[kTile];
-        draw(thinning.key, here, length, draws);
-        const uint32_t limit = uint32_t(thinning.limit);
-        const auto drawn = [&draws, limit](int64_t i) { return draws[i] < limit; };
-        thin_run(from, origin, floor, ceiling, thinning.factor, weight, length, drawn, out);
-      }
+      const auto delta = [=](int64_t i) { return widen(from[i]) - widen(origin[i]); };
+      if (cuts(thinning))
+        thin_run<Add, true>(thinning, weight, delta, here, length, out);
+      else
+        thin_run<Add, false>(thinning, weight, delta, here, length, out);
     });
   });
 }
 
 inline float sign(float value) { return (value > 0.0f ? 1.0f : 0.0f) - (value < 0.0f ? 1.0f : 0.0f); }
 
-inline float agrees(float vote, float delta) {
-  const float along = vote >= 0.0f ? delta : -delta;
-  return along > 0.0f ? 1.0f : 0.0f;
+// The bit that turns what agrees with a vote into a positive number. Bits, as compilers make a
+// choice between two numbers into choices between all that follows from them.
+inline uint32_t against(float vote) { return vote >= 0.0f ? 0u : 0x80000000u; }
+
+inline float agrees(uint32_t against, float delta) {
+  return from_bits(to_bits(delta) ^ against) > 0.0f ? 1.0f : 0.0f;
 }
 
 // What a vote is: a weighted task vector, its sign, or a task vector not weighted yet.
@@ -84,10 +109,11 @@ inline void elect_few(const float* deltas, const float* weights, int64_t length,
       const float delta = deltas[k * kTile + i];
       vote += V == kSign ? sign(delta) : delta;
     }
+    const uint32_t flip = against(vote);
     float total = 0.0f, share = 0.0f;
     for (int k = 0; k < K; ++k) {
       const float delta = deltas[k * kTile + i];
-      const float agreed = agrees(vote, delta);
+      const float agreed = agrees(flip, delta);
       total += (V == kPlain ? delta * weight[k] : delta) * agreed;
       share += weight[k] * agreed;
     }
@@ -114,7 +140,7 @@ inline void elect_many(const float* deltas, const float* weights, int32_t count,
     const float weight = weights[k];
     EVOMERGE_APART
     for (int64_t i = 0; i < length; ++i) {
-      const float agreed = agrees(votes[i], delta[i]);
+      const float agreed = agrees(against(votes[i]), delta[i]);
       sum[i] += (V == kPlain ? delta[i] * weight : delta[i]) * agreed;
       shares[i] += weight * agreed;
     }
@@ -155,25 +181,24 @@ class Ballot {
   }
 
   EVOMERGE_ONCE const float* merge(int64_t offset, int64_t length) {
+    if (call_.consensus == kNone) {
+      thin_out<false>(0, weights_[0], offset, length, sum_);
+      for (int32_t k = 1; k < call_.count; ++k) thin_out<true>(k, weights_[k], offset, length, sum_);
+      divide_tile(sum_, call_.divisor, length);
+      return sum_;
+    }
     for (int32_t k = 0; k < call_.count; ++k)
-      thin(call_.thinnings[k], call_.consensus == kPlainSum ? 1.0f : weights_[k], call_.models[k],
-           call_.base, offset, call_.start + offset, length, deltas_.get() + k * kTile);
-    if (call_.consensus == kNone)
-      add_all(length);
-    else
-      elect(length);
+      thin_out<false>(k, call_.consensus == kPlainSum ? 1.0f : weights_[k], offset, length,
+                      deltas_.get() + k * kTile);
+    elect(length);
     return sum_;
   }
 
  private:
-  void add_all(int64_t length) {
-    std::memcpy(sum_, deltas_.get(), size_t(length) * sizeof(float));
-    for (int32_t k = 1; k < call_.count; ++k) {
-      const float* delta = deltas_.get() + k * kTile;
-      EVOMERGE_APART
-      for (int64_t i = 0; i < length; ++i) sum_[i] += delta[i];
-    }
-    divide_tile(sum_, call_.divisor, length);
+  template <bool Add>
+  EVOMERGE_ONCE void thin_out(int32_t k, float weight, int64_t offset, int64_t length, float* out) {
+    thin<Add>(call_.thinnings[k], weight, call_.models[k], call_.base, offset, call_.start + offset,
+              length, out);
   }
 
   void elect(int64_t length) {

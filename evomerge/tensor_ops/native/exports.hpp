@@ -3,6 +3,7 @@
 
 #include "magnitudes.hpp"
 #include "reduce.hpp"
+#include "row_ranks.hpp"
 
 #if defined(_WIN32)
 #define EVOMERGE_API extern "C" __declspec(dllexport)
@@ -35,6 +36,12 @@ EVOMERGE_API void EVOMERGE(add_norms)(const evomerge::Thinning* thinning, const 
   path::add_norms(*thinning, *model, *base, start, length, sums);
 }
 
+EVOMERGE_API void EVOMERGE(thin_by_rank)(float* deltas, int64_t start, int64_t length, int64_t width,
+                                         const uint64_t* limits, const float* chances,
+                                         const uint64_t* key) {
+  path::thin_by_rank(deltas, start, length, width, limits, chances, key);
+}
+
 EVOMERGE_API void EVOMERGE(count_upper)(const Values* model, const Values* base, int64_t length,
                                         uint32_t* counts) {
   path::count_upper(*model, *base, length, counts);
@@ -46,9 +53,9 @@ EVOMERGE_API int64_t EVOMERGE(count_between)(const Values* model, const Values* 
 }
 
 EVOMERGE_API int64_t EVOMERGE(collect_between)(const Values* model, const Values* base, int64_t length,
-                                               uint32_t first, uint32_t width, uint32_t* out,
-                                               int64_t* room) {
-  return path::collect_between(*model, *base, length, first, width, out, room);
+                                               uint32_t first, uint32_t width, uint32_t common,
+                                               uint32_t* out, int64_t* room, int64_t* equals) {
+  return path::collect_between(*model, *base, length, {first, width, common}, out, room, equals);
 }
 
 EVOMERGE_API void EVOMERGE(write_magnitudes)(const Values* model, const Values* base, int64_t length,

@@ -7,7 +7,7 @@ namespace evomerge {
 
 // Counts up with every change of what is declared here or in exports.hpp; a library whose
 // version is not VERSION in native_library.py is not used.
-constexpr int32_t kVersion = 2;
+constexpr int32_t kVersion = 4;
 
 enum Dtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 

@@ -94,22 +94,32 @@ inline int64_t count_between(const Values& model, const Values& base, int64_t le
   return above;
 }
 
-// What became of a tile: where the next word that is picked goes, how many words lie above.
+// Magnitudes that are looked for: bits in [first, first + width); of those with the bits `common`,
+// which may be many, only the number is wanted.
+struct Range {
+  uint32_t first;
+  uint32_t width;
+  uint32_t common;
+};
+
+// Where the next word that is picked goes, how many words lie above the range, how many are common.
 struct Picked {
   uint32_t* next;
   int64_t above;
+  int64_t common;
 };
 
-// Append the words of a tile that lie in [first, first + width), in order, and count those above.
+// Append the words of a tile that lie in a range, in order, and count those above.
 // There must be room for kSpare words more than there are. Branches would be missed too often.
 constexpr int64_t kSpare = 8;
 
-inline Picked pick_one_by_one(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width,
-                              Picked picked) {
+inline Picked pick_one_by_one(const uint32_t* bits, int64_t length, Range range, Picked picked) {
   for (int64_t i = 0; i < length; ++i) {
+    const bool common = bits[i] == range.common;
     *picked.next = bits[i];
-    picked.next += bits[i] - first < width ? 1 : 0;
-    picked.above += bits[i] >= first + width ? 1 : 0;
+    picked.next += (bits[i] - range.first < range.width) & !common ? 1 : 0;
+    picked.above += bits[i] >= range.first + range.width ? 1 : 0;
+    picked.common += common ? 1 : 0;
   }
   return picked;
 }
@@ -128,51 +138,61 @@ struct Lanes {
 };
 inline constexpr Lanes kLanes{};
 
-inline Picked pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
-  const __m256i origin = _mm256_set1_epi32(int(first));
-  const __m256i most = _mm256_set1_epi32(int(width - 1));
-  const __m256i end = _mm256_set1_epi32(int(first + width));
-  __m256i above = _mm256_setzero_si256();
+inline int64_t add_lanes(__m256i counts) {
+  alignas(32) uint32_t lanes[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), counts);
+  int64_t total = 0;
+  for (const uint32_t lane : lanes) total += lane;
+  return total;
+}
+
+inline Picked pick(const uint32_t* bits, int64_t length, Range range, uint32_t* out) {
+  const __m256i origin = _mm256_set1_epi32(int(range.first));
+  const __m256i most = _mm256_set1_epi32(int(range.width - 1));
+  const __m256i end = _mm256_set1_epi32(int(range.first + range.width));
+  const __m256i common = _mm256_set1_epi32(int(range.common));
+  __m256i above = _mm256_setzero_si256(), alike = _mm256_setzero_si256();
   uint32_t* next = out;
   int64_t i = 0;
   for (; i + 8 <= length; i += 8) {
     const __m256i word = _mm256_load_si256(reinterpret_cast<const __m256i*>(bits + i));
     const __m256i place = _mm256_sub_epi32(word, origin);
-    const __m256i inside = _mm256_cmpeq_epi32(_mm256_min_epu32(place, most), place);
+    const __m256i equal = _mm256_cmpeq_epi32(word, common);
+    const __m256i within = _mm256_cmpeq_epi32(_mm256_min_epu32(place, most), place);
+    const __m256i inside = _mm256_andnot_si256(equal, within);
+    alike = _mm256_sub_epi32(alike, equal);
     above = _mm256_sub_epi32(above, _mm256_cmpeq_epi32(_mm256_max_epu32(word, end), word));
     const unsigned set = unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(inside)));
     const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kLanes.front[set]));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(next), _mm256_permutevar8x32_epi32(word, order));
     next += __builtin_popcount(set);
   }
-  alignas(32) uint32_t counts[8];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(counts), above);
-  Picked picked{next, 0};
-  for (const uint32_t count : counts) picked.above += count;
-  return pick_one_by_one(bits + i, length - i, first, width, picked);
+  const Picked picked{next, add_lanes(above), add_lanes(alike)};
+  return pick_one_by_one(bits + i, length - i, range, picked);
 }
 
 #else
 
-inline Picked pick(const uint32_t* bits, int64_t length, uint32_t first, uint32_t width, uint32_t* out) {
-  return pick_one_by_one(bits, length, first, width, Picked{out, 0});
+inline Picked pick(const uint32_t* bits, int64_t length, Range range, uint32_t* out) {
+  return pick_one_by_one(bits, length, range, Picked{out, 0, 0});
 }
 
 #endif
 
-// Append to `out` the magnitudes whose bits lie in [first, first + width), as long as there is
+// Append to `out` the magnitudes that lie in a range, without the common ones, as long as there is
 // room for a whole tile; lessens `room` by their number, or makes it negative where it was too
-// little. Returns how many lie above.
-inline int64_t collect_between(const Values& model, const Values& base, int64_t length, uint32_t first,
-                               uint32_t width, uint32_t* out, int64_t* room) {
+// little. Adds to `common` how many are that. Returns how many lie above.
+inline int64_t collect_between(const Values& model, const Values& base, int64_t length, Range range,
+                               uint32_t* out, int64_t* room, int64_t* common) {
   int64_t above = 0;
   each_tile(model, base, length, [&](int64_t, int64_t here, const uint32_t* bits) {
     if (*room < kTile + kSpare) {
       *room = -1;
       return false;
     }
-    const Picked picked = pick(bits, here, first, width, out);
+    const Picked picked = pick(bits, here, range, out);
     above += picked.above;
+    *common += picked.common;
     *room -= picked.next - out;
     out = picked.next;
     return true;

@@ -1,12 +1,16 @@
-// Philox 4x64-10 (Salmon et al., 2011), counted as numpy counts: up before each draw.
+// Random numbers of 32 bits: the streams of philox.py, by Philox 4x64-10 (Salmon et al., 2011).
+//
+// A number's bits lie in 32 planes, the highest first; one counter yields one plane's bits of 256
+// numbers. Whether a number is below a limit shows in the first plane where the two differ: so few
+// planes are ever drawn, and one alone where the limit is a half.
 #pragma once
 
-#include <cstdint>
-#include <cstring>
+#include "tiles.hpp"
 
 namespace evomerge::EVOMERGE_PATH {
 
-constexpr int64_t kDrawsPerCounter = 8;
+constexpr int64_t kGroup = 256, kWords = 4, kWordBits = 64;
+constexpr int kPlanes = 32;
 
 inline uint64_t multiply(uint64_t left, uint64_t right, uint64_t& high) {
 #if defined(__SIZEOF_INT128__)
@@ -22,9 +26,9 @@ inline uint64_t multiply(uint64_t left, uint64_t right, uint64_t& high) {
 #endif
 }
 
-// The 256 bits of one counter; it never exceeds 64 bits here.
-inline void draw_counter(uint64_t counter, const uint64_t key[2], uint64_t out[4]) {
-  uint64_t x0 = counter, x1 = 0, x2 = 0, x3 = 0, k0 = key[0], k1 = key[1];
+// The bits of one plane of a group of numbers. numpy counts up before it draws.
+inline void draw_plane(const uint64_t key[2], uint64_t group, uint64_t plane, uint64_t bits[kWords]) {
+  uint64_t x0 = group + 1, x1 = plane, x2 = 0, x3 = 0, k0 = key[0], k1 = key[1];
   for (int round = 0; round < 10; ++round) {
     uint64_t high0, high1;
     const uint64_t low0 = multiply(0xD2E7470EE14C6C93u, x0, high0);
@@ -36,25 +40,72 @@ inline void draw_counter(uint64_t counter, const uint64_t key[2], uint64_t out[4
     k0 += 0x9E3779B97F4A7C15u;
     k1 += 0xBB67AE8584CAA73Bu;
   }
-  out[0] = x0, out[1] = x1, out[2] = x2, out[3] = x3;
+  bits[0] = x0, bits[1] = x1, bits[2] = x2, bits[3] = x3;
 }
 
-// Draws [start, start + length) of 32 bits each, lower halves first: as words lie in the memory of
-// a little-endian machine, which all of this is for.
-inline void draw(const uint64_t key[2], int64_t start, int64_t length, uint32_t* out) {
-  for (int64_t done = 0; done < length;) {
-    const int64_t skipped = (start + done) % kDrawsPerCounter, left = length - done;
-    const uint64_t counter = uint64_t((start + done) / kDrawsPerCounter) + 1;
-    uint64_t words[4];
-    draw_counter(counter, key, words);
-    if (skipped == 0 && left >= kDrawsPerCounter) {
-      std::memcpy(out + done, words, sizeof words);
-      done += kDrawsPerCounter;
-    } else {
-      const int64_t room = kDrawsPerCounter - skipped, here = left < room ? left : room;
-      std::memcpy(out + done, reinterpret_cast<char*>(words) + 4 * skipped, size_t(4 * here));
-      done += here;
+// Set the bits of those numbers of a group that are below `limit`.
+inline void find_below(const uint64_t key[2], uint64_t group, uint32_t limit, uint64_t below[kWords]) {
+  uint64_t level[kWords], bits[kWords], undecided = 1;
+  for (int64_t k = 0; k < kWords; ++k) below[k] = 0, level[k] = ~uint64_t(0);
+  for (uint64_t plane = 0; limit && undecided; limit <<= 1, ++plane) {
+    draw_plane(key, group, plane, bits);
+    const uint64_t wanted = limit >> 31 ? ~uint64_t(0) : 0;
+    undecided = 0;
+    for (int64_t k = 0; k < kWords; ++k) {
+      below[k] |= level[k] & wanted & ~bits[k];
+      level[k] &= ~(bits[k] ^ wanted);
+      undecided |= level[k];
     }
+  }
+}
+
+// Bits are handed on in chunks of 32; vector code tests them by `chunk & kBits.at[i]`.
+constexpr int64_t kChunk = 32;
+
+struct Bits {
+  alignas(64) uint32_t at[kChunk];
+  constexpr Bits() : at() {
+    for (int i = 0; i < kChunk; ++i) at[i] = uint32_t(1) << i;
+  }
+};
+inline constexpr Bits kBits{};
+
+// Write one bit for each of the numbers [start, start + length), at most a tile: find(group, words)
+// tells the bits of a group. What is beyond the end is undefined.
+template <class Find>
+inline void write_bits(int64_t start, int64_t length, uint32_t* chunks, Find find) {
+  uint64_t words[kTile / kWordBits + kWords + 1] = {};
+  const int64_t skipped = start % kGroup;
+  for (int64_t done = 0; done < skipped + length; done += kGroup)
+    find(uint64_t((start + done) / kGroup), words + done / kWordBits);
+  for (int64_t i = 0; i * kChunk < length; ++i) {
+    const int64_t bit = skipped + i * kChunk, shift = bit % kWordBits;
+    const uint64_t* word = words + bit / kWordBits;
+    chunks[i] = uint32_t(word[0] >> shift | (shift ? word[1] << (kWordBits - shift) : 0));
+  }
+}
+
+// Tell of each of the numbers [start, start + length), at most a tile, whether it is below `limit`.
+EVOMERGE_ONCE void draw_mask(const uint64_t key[2], uint32_t limit, int64_t start, int64_t length,
+                             uint32_t* chunks) {
+  write_bits(start, length, chunks, [=](uint64_t group, uint64_t* words) {
+    find_below(key, group, limit, words);
+  });
+}
+
+// Write the numbers [start, start + length).
+inline void draw(const uint64_t key[2], int64_t start, int64_t length, uint32_t* out) {
+  for (int64_t done = 0; done < length; done += kTile) {
+    const int64_t here = shorter(kTile, length - done);
+    uint32_t chunks[kTile / kChunk], numbers[kTile] = {};
+    for (uint64_t plane = 0; plane < kPlanes; ++plane) {
+      write_bits(start + done, here, chunks, [=](uint64_t group, uint64_t* words) {
+        draw_plane(key, group, plane, words);
+      });
+      for (int64_t i = 0; i < kTile; ++i)
+        numbers[i] = numbers[i] << 1 | (chunks[i / kChunk] >> i % kChunk & 1u);
+    }
+    std::memcpy(out + done, numbers, size_t(here) * sizeof(uint32_t));
   }
 }
 

@@ -10,7 +10,7 @@
 
 namespace evomerge::EVOMERGE_PATH {
 
-constexpr int64_t kTile = 2048;
+constexpr int64_t kTile = 1024;
 
 inline int64_t shorter(int64_t a, int64_t b) { return a < b ? a : b; }
 
