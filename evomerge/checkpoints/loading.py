@@ -159,4 +159,6 @@ def check_gguf() -> None:
 
 def _reason(error: Exception) -> str:
     """Return what an error says in one line of at most 200 characters."""
+    if "AutoModelForCausalLM" in str(error):  # and then a list of all that are
+        return "it is no causal language model"
     return " ".join(str(error).split())[:200] or type(error).__name__

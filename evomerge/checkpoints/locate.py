@@ -4,6 +4,7 @@ A reference may add a revision and an adapter: `model@revision+adapter@revision`
 own name holds '@' or '+' is found under that name first.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -133,6 +134,14 @@ def display_name(reference: str) -> str:
     """Return what people call a model: a local folder by its last name, others as they are."""
     path = Path(reference.removeprefix("model:")).expanduser()  # as tokenizer_source may say
     return path.resolve().name if path.is_absolute() or path.is_dir() else reference
+
+
+def tell_apart(names: Sequence[str], references: Sequence[str]) -> list[str]:
+    """Return names; references for those that several of them share."""
+    return [
+        reference if names.count(name) > 1 else name
+        for name, reference in zip(names, references, strict=True)
+    ]
 
 
 def _join(name: str, revision: str | None) -> str:

@@ -1,5 +1,6 @@
 """What shares a batch: decided by the requests alone, never by timing."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 BATCH_TOKENS = 8192
@@ -11,7 +12,11 @@ PADDING = 64
 
 
 def pack(
-    widths: Sequence[int], costs: Sequence[int] | None = None, *, padding: int | None = None
+    widths: Sequence[int],
+    costs: Sequence[int] | None = None,
+    *,
+    padding: int | None = None,
+    even: float = math.inf,
 ) -> Iterator[list[int]]:
     """Divide rows into batches of like width, the narrowest first.
 
@@ -20,6 +25,7 @@ def pack(
         costs: tokens of memory of each row, at least its width; default: the width. A batch's rows
             times its dearest row stay within BATCH_TOKENS, unless it is a single row.
         padding: most tokens of padding in a batch; default PADDING.
+        even: rows wider than that are not padded, and pad none.
 
     Yields:
         Positions of a batch's rows.
@@ -31,7 +37,8 @@ def pack(
     for row in sorted(range(len(widths)), key=lambda row: (widths[row], costs[row])):
         wider = widths[row] - widths[batch[-1]] if batch else 0
         wasted, dearest = wasted + wider * len(batch), max(dearest, costs[row])
-        if batch and ((len(batch) + 1) * dearest > BATCH_TOKENS or wasted > padding):
+        uneven = wider > 0 and widths[row] > even
+        if batch and (uneven or (len(batch) + 1) * dearest > BATCH_TOKENS or wasted > padding):
             yield batch
             batch, dearest, wasted = [], costs[row], 0
         batch.append(row)

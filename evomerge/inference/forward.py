@@ -1,7 +1,8 @@
 """One forward pass of a causal language model: no more logits than are needed, caches explicit."""
 
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from evomerge.inference.batches import pack
 from evomerge.inference.caches import Sharing, inspect_cache
 
 ALIBI = ("bloom", "mpt")
 """Model types that know distances instead of positions, so that padding on the left is harmless."""
 LENGTH_DEPENDENT = ("dynamic", "longrope")
-"""Rotary embeddings that turn *every* position otherwise once a row is long: no pass can be cut."""
+"""Rotary embeddings that turn *every* position otherwise once a row is long: no cuts."""
 TAKE_MASKS = ("sdpa", "eager")
 """Attention that is told, query by query, which places it sees."""
 
@@ -25,18 +27,25 @@ class Forward:
     Args:
         module: a causal language model, in evaluation mode.
         pad: token id that fills gaps.
+        limit: most tokens it reads.
 
     Attributes:
+        limit: most places of a row, padding included; None where they do not matter. Attention of
+            the older families, which cannot be exchanged, has masks of just so many.
         vocabulary: how many tokens there are logits for.
+        even: tokens beyond which rows of different lengths share no batch.
+        alone: whether no rows share one, because the model reads padding; may be set.
     """
 
-    def __init__(self, module: Any, pad: int) -> None:
+    def __init__(self, module: Any, pad: int, limit: int | None = None) -> None:
         accepted = inspect.signature(module.forward).parameters
         self.module, self.pad = module, pad
+        self.limit = None if getattr(module, "_supports_attention_backend", False) else limit
         self._accepts = frozenset(accepted)
         kind = module.config.get_text_config()
         self.vocabulary = int(kind.vocab_size)
         self._kind = kind
+        self.even, self.alone = find_turn(kind), False
 
     @cached_property
     def sharing(self) -> Sharing:
@@ -56,8 +65,7 @@ class Forward:
     @property
     def _tells_places(self) -> bool:
         """Tell whether rows may be padded on the left and cut in two."""
-        rotary = str(getattr(self._kind, "rope_parameters", None))
-        if any(repr(name) in rotary for name in LENGTH_DEPENDENT):
+        if self.even < math.inf:
             return False
         told = "position_ids" in self._accepts or self._kind.model_type in ALIBI
         return told and "past_key_values" in self._accepts
@@ -100,6 +108,26 @@ class Forward:
         out = self.module(input_ids=ids, **extra)
         return out.logits[:, -keep:], getattr(out, "past_key_values", None)
 
+    def pack(
+        self,
+        widths: Sequence[int],
+        costs: Sequence[int],
+        *,
+        padding: int | None = None,
+        most: int = 0,
+    ) -> Iterator[list[int]]:
+        """Divide rows into batches that change no row's numbers; see `batches.pack`.
+
+        Args:
+            widths: tokens of each row that are computed.
+            costs: tokens of memory of each row.
+            padding: most tokens of padding in a batch.
+            most: tokens by which rows may grow.
+        """
+        if self.alone:
+            return ([row] for row in range(len(widths)))
+        return pack(widths, costs, padding=padding, even=self.even - most)
+
     def pad_left(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Return rows of token ids as one tensor, their ends aligned."""
         return self._tensor(rows, lambda row, gap: [*gap, *row])
@@ -122,3 +150,17 @@ class Forward:
         places = torch.arange(width, device=self.module.device)
         gaps = width - torch.tensor(lengths, device=self.module.device)
         return (places >= gaps[:, None]).long()
+
+
+def find_turn(config: Any) -> float:
+    """Return beyond how many tokens a model's rotary embeddings turn otherwise; infinity if never.
+
+    Args:
+        config: of the text model.
+    """
+    rotary = getattr(config, "rope_parameters", None) or {}
+    if not any(repr(name) in str(rotary) for name in LENGTH_DEPENDENT):
+        return math.inf
+    name = "original_max_position_embeddings"
+    stated = rotary.get(name) or getattr(config, name, None)
+    return float(stated or config.max_position_embeddings)

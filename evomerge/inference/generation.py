@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evomerge.inference.batches import BATCH_TOKENS, pack
+from evomerge.inference.batches import BATCH_TOKENS
 from evomerge.inference.families import Row
 from evomerge.inference.forward import Forward
 from evomerge.inference.reading import Page, divide, read_prefix, read_rows
@@ -53,7 +53,7 @@ class Writer:
             prefix = read_prefix(self._forward, family[0][:depth] if family else ())
             widths = [len(row) - depth for row in family]
             costs = [len(row) + most for row in family]
-            for chosen in pack(widths, costs, padding=BATCH_TOKENS):
+            for chosen in self._forward.pack(widths, costs, padding=BATCH_TOKENS, most=most):
                 batch = [family[k] for k in chosen]
                 if self._forward.sharing.branches:
                     page = read_rows(self._forward, batch, prefix)

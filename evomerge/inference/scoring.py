@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from evomerge.inference import batches
 from evomerge.inference.batches import pack, weigh_logits
 from evomerge.inference.caches import branch
 from evomerge.inference.families import Row
@@ -110,11 +111,18 @@ class Reading:
                 same.setdefault(context, []).append(number)
         for context, numbers in same.items():
             saved = (len(numbers) - 1) * len(context)
-            shared = saved >= LEAST_SAVED and self._forward.sharing.branches
+            shared = saved >= LEAST_SAVED and self._has_room(context, numbers)
             if shared or not any(map(self._goes_on, numbers)):
                 yield Question(context, len(context), numbers)
             else:
                 yield from (self._stretch(context, number) for number in numbers)
+
+    def _has_room(self, context: Row, numbers: Sequence[int]) -> bool:
+        """Tell whether continuations of a context fit behind it, however both are padded."""
+        if not self._forward.sharing.branches or self._forward.limit is None:
+            return self._forward.sharing.branches
+        longest = max(len(self._tails[number]) for number in numbers)
+        return len(context) + longest + 2 * batches.PADDING <= self._forward.limit
 
     def _stretch(self, context: Row, number: int) -> Question:
         """Return a context with one continuation, all but its last token."""
@@ -152,7 +160,7 @@ class Reading:
         vocabulary = self._forward.vocabulary
         widths = [len(question.tokens) - depth for question in questions]
         costs = [max(len(q.tokens), weigh_logits(q.keep, vocabulary)) for q in questions]
-        for rows in pack(widths, costs):
+        for rows in self._forward.pack(widths, costs):
             yield [questions[row] for row in rows]
 
     def _expect(self, batch: Sequence[Question], places: Sequence[int]) -> Iterator[Wanted]:

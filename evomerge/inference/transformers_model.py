@@ -13,7 +13,7 @@ from evomerge.errors import EvaluationError
 from evomerge.inference.families import Row
 from evomerge.inference.forward import Forward
 from evomerge.inference.generation import Writer
-from evomerge.inference.proof import prove_sharing
+from evomerge.inference.proof import prove_padding, prove_sharing
 from evomerge.inference.scoring import TokenScore, score_tokens
 from evomerge.records import Generation
 from evomerge.types import ScoreRequest
@@ -43,7 +43,7 @@ class TransformersModel:
         self.context_limit = find_context_limit(module.config, tokenizer)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         ends = find_end_tokens(module, tokenizer)
-        self._forward = Forward(module, pad)
+        self._forward = Forward(module, pad, self.context_limit)
         self._writer = Writer(self._forward, tokenizer, ends)
         first = tokenizer.bos_token_id
         self._start: int = first if first is not None else next(iter(sorted(ends)), pad)
@@ -150,8 +150,10 @@ class TransformersModel:
         return written
 
     def _prove(self) -> None:
-        """Find out once what the model's caches can be used for."""
-        self._proven = self._proven or prove_sharing(self._forward, self.context_limit)
+        """Find out once what the model's caches can be used for, and whether it may be padded."""
+        self._proven = self._proven or (
+            prove_sharing(self._forward, self.context_limit) and prove_padding(self._forward)
+        )
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return token ids, each text's computed once."""

@@ -74,3 +74,9 @@ def test_a_tokenizer_that_cannot_be_read_is_one_clear_line(
     with pytest.raises(CheckpointError, match="has no tokenizer that can be read: ") as caught:
         load_tokenizer(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_with_a_decoder_is_refused_in_few_words(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(CheckpointError, match=": it is no causal language model"):
+        load_model(tmp_path)

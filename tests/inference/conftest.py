@@ -32,9 +32,21 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 2},
     "bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 2},
     "mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
+    "rwkv": {"hidden_size": 16, "num_hidden_layers": 2},
+    "gpt_neo": {
+        "hidden_size": 16, "attention_types": [[["global", "local"], 1]], "window_size": 6
+    },
+    "phi3": {
+        "hidden_size": 16, "intermediate_size": 24, "original_max_position_embeddings": 20,
+        "rope_parameters": {
+            "rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 20,
+            "short_factor": [1.0] * 4, "long_factor": [2.0] * 4,
+        },
+    },
 }  # fmt: skip
-"""Grouped heads, windows, capped and scaled logits, learnt positions, ALiBi, no attention."""
-OWN_SIZES = ("gpt2", "bloom", "mamba")
+"""Grouped heads, windows, capped and scaled logits, learnt positions, ALiBi, no attention, padding
+that is read (RWKV), tables of masks (GPT-Neo), positions that turn with the length (Phi-3)."""
+OWN_SIZES = ("gpt2", "bloom", "mamba", "rwkv")
 
 MakeModel = Callable[..., TransformersModel]
 Naive = Callable[[TransformersModel, Sequence[int], Sequence[int]], float]

@@ -41,3 +41,11 @@ def test_the_order_of_asking_does_not_change_how_wide_batches_are(
     mixed = random.Random(seed).sample(widths, len(widths))
     shapes = [[[w[row] for row in batch] for batch in pack(w)] for w in (widths, mixed)]
     assert shapes[0] == shapes[1]
+
+
+@settings(deadline=None, max_examples=20)
+@given(widths=lengths, even=st.integers(0, 60))
+def test_beyond_a_width_only_equal_rows_share_a_batch(widths: list[int], even: int) -> None:
+    for batch in pack(widths, padding=10_000, even=even):
+        found = {widths[row] for row in batch}
+        assert len(found) == 1 or max(found) <= even

@@ -13,7 +13,8 @@ from evomerge.inference.transformers_model import TransformersModel
 from evomerge.records import Generation
 
 LIMIT = 160
-KINDS = ["llama", "mistral", "gemma2", "gemma3_text", "gpt_neox", "opt", "gpt2", "mamba"]
+KINDS = ["llama", "mistral", "gemma2", "gemma3_text", "gpt_neox", "opt", "gpt2", "mamba", "rwkv",
+         "gpt_neo", "phi3"]  # fmt: skip
 Make = Callable[..., TransformersModel]
 token = st.integers(3, 23)
 

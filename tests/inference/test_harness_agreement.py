@@ -11,7 +11,8 @@ from evomerge.inference.transformers_model import TransformersModel
 
 LIMIT = 96
 KINDS = [
-    "llama", "qwen2", "gpt2", "opt", "gpt_neox", "gemma2", "gemma3_text", "mistral", "mamba"
+    "llama", "qwen2", "gpt2", "opt", "gpt_neox", "gemma2", "gemma3_text", "mistral", "mamba",
+    "gpt_neo",
 ]  # fmt: skip
 Make = Callable[..., TransformersModel]
 

@@ -1,6 +1,7 @@
 """Sharing is tried before it is trusted: a model that counts in its own way gets plain passes."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from evomerge.inference.caches import Sharing
 from evomerge.inference.forward import Forward
-from evomerge.inference.proof import make_requests, prove_sharing
+from evomerge.inference.proof import make_requests, prove_padding, prove_sharing
 from evomerge.inference.scoring import score_tokens
 from evomerge.inference.transformers_model import TransformersModel
 
@@ -94,6 +95,26 @@ def test_broken_weights_prove_nothing_and_the_next_weights_do(make: Make) -> Non
     finally:
         weight.data.copy_(kept)
     assert prove_sharing(forward, 64)
+
+
+@pytest.mark.parametrize(
+    ("kind", "alone"), [("llama", False), ("mamba", False), ("rwkv", True), ("phi3", False)]
+)
+@torch.inference_mode()
+def test_batches_are_given_up_where_padding_is_read(kind: str, alone: bool, make: Make) -> None:
+    forward = Forward(make(kind, limit=LIMIT).module, 0)
+    assert prove_sharing(forward, LIMIT)
+    assert prove_padding(forward)
+    assert forward.alone == alone
+
+
+@torch.inference_mode()
+def test_broken_weights_do_not_tell_whether_padding_is_read(make: Make) -> None:
+    module = deepcopy(make("rwkv").module)
+    module.get_output_embeddings().weight.data.fill_(float("nan"))
+    forward = Forward(module, 0)
+    assert not prove_padding(forward)
+    assert not forward.alone
 
 
 def test_the_trial_fits_into_any_context() -> None:

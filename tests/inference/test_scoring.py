@@ -17,7 +17,7 @@ from evomerge.inference.transformers_model import TransformersModel
 
 LIMIT = 160
 KINDS = ["llama", "qwen2", "mistral", "gemma2", "gemma3_text", "cohere", "gpt_neox", "opt", "gpt2",
-         "bloom", "mamba"]  # fmt: skip
+         "bloom", "mamba", "rwkv", "gpt_neo", "phi3"]  # fmt: skip
 Make = Callable[..., TransformersModel]
 Request = tuple[Sequence[int], Sequence[int]]
 
@@ -75,7 +75,7 @@ def test_greedy_answers_are_recognised(kind: str, make: Make) -> None:
     assert found[0].log_likelihood > found[1].log_likelihood
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "mamba"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "mistral", "mamba", "gpt_neo", "phi3"])
 def test_rows_are_cut_as_the_harness_cuts_them(kind: str, make: Make) -> None:
     model = make(kind, limit=LIMIT)
     source = random.Random(2)
