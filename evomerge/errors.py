@@ -106,3 +106,12 @@ class MissingExtra(EvoMergeException):
     """An optional package that is not installed."""
 
     exit_code = 2
+
+
+def describe(error: BaseException) -> str:
+    """Return the kind and the first line of an exception that a stranger's code has raised."""
+    try:
+        said = str(error).strip()
+    except Exception:  # it may raise another when it is asked what it says
+        said = ""
+    return ": ".join([type(error).__name__, *said.splitlines()[:1]])

@@ -10,6 +10,7 @@ config = load_config("config.yml")
 from evomerge.config.effort import apply_effort
 from evomerge.config.load import load_config, parse_config, shipped_configs
 from evomerge.config.settings import (
+    RUN_WIDE,
     DType,
     GenomeSettings,
     RacingSettings,
@@ -19,6 +20,7 @@ from evomerge.config.settings import (
 from evomerge.errors import EvoMergeException
 
 __all__ = [
+    "RUN_WIDE",
     "DType",
     "EvoMergeException",
     "GenomeSettings",

@@ -6,7 +6,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from evomerge.config.settings import GenomeSettings, RunConfig
+from evomerge.config.settings import RUN_WIDE, GenomeSettings, RunConfig, TaskSettings
 from evomerge.errors import Problem, UnknownName
 from evomerge.evaluation import EVALUATORS, Evaluator
 from evomerge.executors import EXECUTORS
@@ -27,18 +27,11 @@ def find_problems(config: RunConfig) -> Iterator[Problem]:
         path = f"tasks[{index}]"
         if names.index(task.name) != index:
             yield Problem(f"{path}.name", f"two tasks are called {task.name!r}")
-        yield from _check_name(EVALUATORS, task.evaluator, f"{path}.evaluator")
-        if task.evaluator in EVALUATORS.names():
-            kind = EVALUATORS.get(task.evaluator)
-            named = {"task": task.name} if "task" in inspect.signature(kind).parameters else {}
-            yield from _check_options(kind, named | task.options, path)
-            if task.data is None and kind.documents is Evaluator.documents:
-                yield Problem(f"{path}.data", "field required")
+        yield from _check_task(task, path)
+    yield from _check_unread(config)
     yield from _check_name(SEARCHERS, config.search.algorithm, "search.algorithm")
     if config.search.algorithm in SEARCHERS.names():
-        searcher = SEARCHERS.get(config.search.algorithm)
-        taken = ("dimension", "seed")
-        yield from _check_options(searcher, config.search.options, "search", taken=taken)
+        yield from _check_search(config)
     yield from _check_name(EXECUTORS, config.executor.name, "executor.name")
     if config.executor.name in EXECUTORS.names() and config.executor.timeout is not None:
         yield from _check_timeout(config.executor.name)
@@ -67,6 +60,39 @@ def _check_genome(genome: GenomeSettings) -> Iterator[Problem]:
     if genome.normalize is not None and "normalize" not in spec.parameters:
         yield Problem("genome.normalize", f"{spec.name} does not normalize")
     yield from check_ranges(spec, genome.ranges, genome.fixed)
+
+
+def _check_task(task: TaskSettings, path: str) -> Iterator[Problem]:
+    yield from _check_name(EVALUATORS, task.evaluator, f"{path}.evaluator")
+    if task.evaluator in EVALUATORS.names():
+        kind = EVALUATORS.get(task.evaluator)
+        named = {"task": task.name} if "task" in inspect.signature(kind).parameters else {}
+        yield from _check_options(kind, named | task.options, path)
+        if task.data is None and kind.documents is Evaluator.documents:
+            yield Problem(f"{path}.data", "field required")
+
+
+def _check_search(config: RunConfig) -> Iterator[Problem]:
+    name = config.search.algorithm
+    searcher = SEARCHERS.get(name)
+    taken = ("dimension", "seed")
+    yield from _check_options(searcher, config.search.options, "search", taken=taken)
+    if config.random_init and "mean" not in inspect.signature(searcher).parameters:
+        yield Problem("random_init", f"{name} has no starting point that could be drawn")
+
+
+def _check_unread(config: RunConfig) -> Iterator[Problem]:
+    """Find what is said and would be heard by nobody."""
+    if config.shuffle:
+        yield Problem("shuffle", "items are always drawn by seed; leave it out")
+    if any(task.evaluator not in EVALUATORS.names() for task in config.tasks):
+        return
+    kinds = [EVALUATORS.get(task.evaluator) for task in config.tasks]
+    known = {name for kind in kinds for name in inspect.signature(kind).parameters}
+    for name in RUN_WIDE:
+        silent = RunConfig.model_fields[name].get_default(call_default_factory=True)
+        if getattr(config, name) != silent and name not in known:
+            yield Problem(name, "no task of this run has such an option")
 
 
 def _check_name(registry: Registry[Any], name: str, path: str) -> Iterator[Problem]:

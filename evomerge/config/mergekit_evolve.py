@@ -37,7 +37,7 @@ def translate(document: dict[str, Any], source: str) -> dict[str, Any]:
     tasks = [{"name": task} if isinstance(task, str) else task for task in document["tasks"]]
     template = "auto" if document.get("apply_chat_template", True) is True else False
     return {
-        **document,
+        **{key: value for key, value in document.items() if key != "shuffle"},
         "tasks": tasks,
         "apply_chat_template": template,
         "i_know_this_is_the_test_set": True,

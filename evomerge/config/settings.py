@@ -9,6 +9,12 @@ from evomerge.recipe.schema import Document
 
 DType = Literal["float32", "float16", "bfloat16"]
 
+RUN_WIDE = (
+    *("apply_chat_template", "fewshot_as_multiturn", "gen_kwargs", "num_fewshot", "scorer"),
+    *("system_instruction", "task_search_path"),
+)
+"""Keys of a run that are options of every evaluator that has them, unless a task says otherwise."""
+
 
 class GenomeSettings(Document):
     """What may vary: mergekit-evolve's `genome:` block, and a few keys more."""
@@ -112,15 +118,15 @@ class ExecutorSettings(Document):
     threads: int | None = Field(default=None, ge=1)
     device: str | None = None
     arithmetic: DType | None = None
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, le=1e6)
 
 
 class RunConfig(Document):
     """A whole run.
 
-    The keys `limit` (of search items), `num_fewshot`, `shuffle` (items are always drawn by seed),
-    `random_init`, `apply_chat_template` and `fewshot_as_multiturn` are mergekit-evolve's. Those
-    that are options of an evaluator are the default for every task.
+    The keys `limit` (of search items), `num_fewshot`, `shuffle` (passed over in its own files, else
+    refused: items are always drawn by seed), `random_init`, `apply_chat_template` and
+    `fewshot_as_multiturn` are mergekit-evolve's. `RUN_WIDE` are the default for every task.
     """
 
     name: str = "run"

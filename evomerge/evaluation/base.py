@@ -27,6 +27,7 @@ class Evaluator(ABC):
             them is left out of racing and paired tests.
         at_once: whether it must be asked about all items of a candidate in one call.
         holds_out: whether the splits are asked different things; else nothing is unseen.
+        identity: what its scores depend on besides its options, such as a judge's source.
         published: the public test set that its items are, all of them; empty if they are not.
         audit: where it notes what looks wrong about answers; a fresh one for every candidate.
     """
@@ -64,7 +65,7 @@ class Evaluator(ABC):
         """Score every item, in order.
 
         Args:
-            subject: a LanguageModel or a recipe document, as `subject` says.
+            subject: a LanguageModel, a recipe's document or a folder, as `subject` says.
             items: of one task.
 
         Raises:

@@ -63,8 +63,8 @@ class Command(OutsideJudge):
             metrics=metrics,
             higher_is_better=higher_is_better,
         )
-        if not timeout > 0:
-            raise ValueError("timeout must be a positive number of seconds")
+        if not 0 < timeout <= 1e6:
+            raise ValueError("timeout must be a positive number of seconds, at most a million")
         self.words = shlex.split(command) if isinstance(command, str) else list(command)
         self.timeout = timeout
         self.place = Path(cwd or ".").expanduser()
@@ -91,6 +91,7 @@ class Command(OutsideJudge):
             try:
                 answer, said = process.communicate(document, self.timeout)
             except subprocess.TimeoutExpired:
+                _end_group(process)  # it may have left something behind that holds its output
                 raise EvaluationError(
                     f"task {task}: {name} gave no answer within {self.timeout:g} s",
                     "Mend it, or give it a longer `timeout`",

@@ -65,8 +65,8 @@ class HttpEndpoint(OutsideJudge):
             metrics=metrics,
             higher_is_better=higher_is_better,
         )
-        if not timeout > 0:
-            raise ValueError("timeout must be a positive number of seconds")
+        if not 0 < timeout <= 1e6:
+            raise ValueError("timeout must be a positive number of seconds, at most a million")
         self.name = _check_url(url)
         self.url = url
         self.timeout = timeout

@@ -20,8 +20,16 @@ from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
 from evomerge.evaluation.harness.catalogue import Catalogue, Entry, Listing
 from evomerge.evaluation.harness.data_sets import is_public
+from evomerge.evaluation.harness.explanation import explained
 from evomerge.evaluation.harness.installation import harness_version, plain, require_harness
-from evomerge.evaluation.harness.metrics import DEFAULT, Metric, choose_metric, find_metrics
+from evomerge.evaluation.harness.metrics import (
+    DEFAULT,
+    Metric,
+    choose_metric,
+    collect,
+    find_metrics,
+    sum_up,
+)
 from evomerge.evaluation.harness.requests import Prompting, Requests, ask, tokenizer_mark
 from evomerge.evaluation.harness.tasks import (
     SEED,
@@ -85,17 +93,19 @@ class LmEval(Evaluator):
         arguments = _read_arguments(gen_kwargs)
         self.name, self.scorer, self._batch_size = entry.name, scorer, batch_size
         self._task = build_task(entry, num_fewshot, arguments)
+        self._entry = entry
         check_kind(entry.name, self._task, confirm_run_unsafe_code=confirm_run_unsafe_code)
         if scorer == "own":
             check_generation(entry.name, self._task)
         self.metric = choose_metric(entry.name, self._task, metric)
         self.higher_is_better = self.metric.higher_is_better
         self.identity = _identify(entry, self._task)
-        self._documents = {s: list(found) for s, found in split_documents(self._task).items()}
-        self._examples = {
-            split: Examples(entry.name, self._task, found)
-            for split, found in self._documents.items()
-        }
+        with explained(entry):
+            self._documents = {s: list(found) for s, found in split_documents(self._task).items()}
+            self._examples = {
+                split: Examples(entry.name, self._task, found)
+                for split, found in self._documents.items()
+            }
         self._prompting = Prompting(system_instruction, apply_chat_template, fewshot_as_multiturn)
         self.published = _published(entry) if len(self._documents) == 1 else ""
         self._requests: dict[str, Requests] = {}
@@ -149,10 +159,11 @@ class LmEval(Evaluator):
         return self._fields(self.reporting_split)
 
     def _fields(self, split: str) -> list[dict[str, Any]]:
-        return [
-            {**_read_question(self._task, document), "place": f"{split}:{place}"}
-            for place, document in enumerate(self._documents[split])
-        ]
+        with explained(self._entry):
+            return [
+                {**_read_question(self._task, document), "place": f"{split}:{place}"}
+                for place, document in enumerate(self._documents[split])
+            ]
 
     def _score(self, subject: Any, items: Sequence[Item]) -> list[float]:
         requests = self._requests_for(subject.tokenizer)
@@ -171,13 +182,21 @@ class LmEval(Evaluator):
     def noted(self) -> dict[str, list[float]]:
         """Return 'metric,filter' -> a number per item, for the items that were scored last."""
         found = find_metrics(self._task)
-        for name in dict.fromkeys(metric.filter for metric in found.values()):
-            if name != self.metric.filter:
-                self._filter(name, [one for question in self._asked for one in question])
+        self._filter_all()
         return {
             name: [self._grade(metric, question) for question in self._asked]
             for name, metric in found.items()
         }
+
+    @property
+    def graded(self) -> dict[str, list[Any]]:
+        """Return 'metric,filter' -> what the task made of each item that was scored last."""
+        self._filter_all()
+        return collect(self._task, self._asked)
+
+    def sum_up(self, graded: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+        """Return 'metric,filter' -> the harness' own number for all these items together."""
+        return sum_up(self._task, graded)
 
     def _requests_for(self, tokenizer: Any) -> Requests:
         if tokenizer not in self._marks:
@@ -211,6 +230,12 @@ class LmEval(Evaluator):
         failures = [f for part in ensemble.filters if (f := getattr(part(), "fallback", None))]
         for instance in instances if failures and name == self.metric.filter else ():
             self.audit.note_extraction(instance.filtered_resps[name] not in failures)
+
+    def _filter_all(self) -> None:
+        """Pass the answers given last through the filters that they have not passed yet."""
+        for ensemble in self._task._filters:
+            if ensemble.name != self.metric.filter:
+                self._filter(ensemble.name, [one for question in self._asked for one in question])
 
     def _grade(self, metric: Metric, question: Sequence[Any]) -> float:
         answers = [instance.filtered_resps[metric.filter] for instance in question]
@@ -249,7 +274,8 @@ def _weighs_by_size(listing: Listing, metric: str) -> bool:
 
 
 def _size(entry: Entry) -> int:
-    splits = split_documents(build_task(entry, 0, None))
+    with explained(entry):
+        splits = split_documents(build_task(entry, 0, None))
     return len(splits.get("test", splits.get("validation", ())))
 
 
@@ -280,6 +306,8 @@ def _read_question(task: Any, document: Any) -> dict[str, Any]:
         return {"text": plain(target)}
     choices = task.doc_to_choice(document) if task.get_config("doc_to_choice") else None
     asked = {"prompt": plain(task.doc_to_text(document))}
+    if task.OUTPUT_TYPE == "generate_until" and not isinstance(asked["prompt"], str):
+        raise TypeError(f"doc_to_text gives {asked['prompt']!r:.60}, which is no text")
     return {**asked, **({"choices": plain(choices)} if choices else {}), "target": plain(target)}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from evomerge.errors import EvaluationError
+from evomerge.errors import EvaluationError, describe
 from evomerge.evaluation.base import Evaluator
 from evomerge.evaluation.judge import check_metrics, read_answer, show
 from evomerge.evaluation.task import SPLITS
@@ -165,8 +165,9 @@ def find_function(reference: str) -> Callable[..., Any]:
     except (ImportError, OSError, SyntaxError) as error:
         raise EvaluationError(f"{place} cannot be imported: {error}", "Check the path") from None
     except (Exception, SystemExit) as error:  # what a user's file does while it is imported
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise EvaluationError(f"{place} cannot be imported: {reason}", "Mend the file") from error
+        raise EvaluationError(
+            f"{place} cannot be imported: {describe(error)}", "Mend the file"
+        ) from error
     function = getattr(module, name, None)
     if not callable(function):
         raise EvaluationError(f"{place} has no function {name!r}", "Check the name after the colon")

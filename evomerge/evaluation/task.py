@@ -131,17 +131,7 @@ def _share_out(
     pools: dict[str, dict[str, Item]] = {split: {} for split in SPLITS}
     for fields, split, place in rows:
         item = Item(_key(task, fields), task, fields)
-        named = fields.get("split")
-        home: str | None
-        if split == SEARCH_AND_VALIDATION:
-            home = _divide(seed, question(fields), SPLITS[:2])
-        elif split is not None:
-            home = _home(split, f"task {task}: its data have")
-        elif named is not None:
-            home = _home(named, f"task {task}: {place}")
-        else:
-            home = _divide(seed, question(fields))
-        if home:
+        if home := _find_home(task, fields, split, place, seed):
             pools[home][item.key] = item
     keep_apart(f"task {task}", {split: pool.values() for split, pool in pools.items()})
     chosen: dict[str, tuple[Item, ...]] = {}
@@ -238,6 +228,19 @@ def _read_pair(line: str) -> dict[str, Any] | None:
     """Read a line of the form in which MGSM is published."""
     asked, tab, answer = line.rstrip().rpartition("\t")
     return {"question": asked, "answer": answer} if tab else None
+
+
+def _find_home(
+    task: str, fields: Mapping[str, Any], split: str | None, place: str, seed: int
+) -> str | None:
+    """Return the split of an item: its file's, or its own, or one by seeded hash."""
+    if split == SEARCH_AND_VALIDATION:
+        return _divide(seed, question(fields), SPLITS[:2])
+    if split is not None:
+        return _home(split, f"task {task}: its data have")
+    if fields.get("split") is not None:
+        return _home(fields["split"], f"task {task}: {place}")
+    return _divide(seed, question(fields))
 
 
 def _home(split: Any, place: str) -> str | None:

@@ -7,6 +7,9 @@ import yaml
 
 from evomerge.errors import InvalidDocument, Problem
 
+SUFFIXES = (".yml", ".yaml")
+"""What the names of YAML files end with, in small letters."""
+
 MOST_NODES = 200_000
 """A document that unfolds (through aliases) to more nodes than this is refused."""
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from evomerge.config import parse_config
+
 Document = Callable[..., dict[str, Any]]
 Problems = Callable[[dict[str, Any]], dict[str, str]]
 TASK = {"name": "a", "evaluator": "exact_match", "data": "x"}
@@ -112,6 +114,19 @@ TASK = {"name": "a", "evaluator": "exact_match", "data": "x"}
         ({"finalists": 0}, "finalists", "greater than or equal to 1"),
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"name": "a/b"}, "name", "a run's name names its folder; 'a/b' cannot"),
+        ({"shuffle": True}, "shuffle", "items are always drawn by seed; leave it out"),
+        (
+            {"random_init": True, "search": {"algorithm": "random"}},
+            "random_init",
+            "random has no starting point that could be drawn",
+        ),
+        (
+            {"num_fewshot": 0},
+            "num_fewshot",
+            "no task of this run has such an option",
+        ),
+        ({"scorer": "harness"}, "scorer", "no task of this run has such an option"),
+        ({"task_search_path": ["mine"]}, "task_search_path", "no task of this run has such"),
         ({"nmae": "x"}, "nmae", "unknown key 'nmae' (did you mean 'name'?)"),
     ],
 )
@@ -120,6 +135,12 @@ def test_problem_is_told_with_its_place(
 ) -> None:
     found = problems(document(**changes))
     assert message in found[path]
+
+
+def test_options_of_all_tasks_may_be_those_of_one(document: Document) -> None:
+    tasks = [TASK, {"name": "arc_easy"}]
+    config = parse_config(document(tasks=tasks, num_fewshot=2, scorer="harness"))
+    assert (config.num_fewshot, config.scorer) == (2, "harness")
 
 
 def test_two_tasks_of_one_name_are_refused(document: Document, problems: Problems) -> None:

@@ -30,6 +30,7 @@ def test_file_runs_as_it_is_with_one_warning(caplog: pytest.LogCaptureFixture) -
     assert {task.evaluator for task in config.tasks} == {"lm_eval"}
     assert (config.limit, config.num_fewshot, config.random_init) == (100, 3, True)
     assert config.apply_chat_template == "auto"
+    assert not config.shuffle
     assert config.i_know_this_is_the_test_set
     (warning,) = warnings(caplog)
     assert warning.startswith(
@@ -60,6 +61,6 @@ def test_chat_template_where_the_file_has_its_say(stated: bool, found: Any) -> N
 def test_file_with_a_key_of_ours_is_ours(
     changes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    document = {**FILE, "tasks": [{"name": "arc_easy"}], **changes}
+    document = {**FILE, "shuffle": False, "tasks": [{"name": "arc_easy"}], **changes}
     assert not parse_config(document).i_know_this_is_the_test_set
     assert not warnings(caplog)

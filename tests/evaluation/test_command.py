@@ -161,6 +161,7 @@ def test_command_that_reads_nothing_and_one_that_says_much_are_no_trouble(judge:
         ({"command": ""}, "command must be a program and its arguments"),
         ({"command": "true", "cwd": "/no/where"}, "cwd: there is no folder /no/where"),
         ({"command": "true", "timeout": 0}, "timeout must be a positive number of seconds"),
+        ({"command": "true", "timeout": float("inf")}, "at most a million"),
         ({"command": "true", "needs": "answer"}, "needs must be 'answers' or 'folder', not 'answe"),
         ({"command": "true", "max_new_tokens": 0}, "max_new_tokens must be a whole number"),
         ({"command": "true", "stop": [""]}, "stop must be a text or a list of texts"),
@@ -191,3 +192,21 @@ def test_program_that_changed_is_another_judge(judge: Judge) -> None:
 
 def test_no_items_start_no_process(judge: Judge) -> None:
     assert judge("sys.exit(3)").evaluate(Echo(), []) == []
+
+
+def test_what_a_command_leaves_behind_to_hold_its_output_is_ended(
+    judge: Judge, tmp_path: Path
+) -> None:
+    body = """
+import subprocess
+child = subprocess.Popen(["sleep", "600"])
+open("left", "w").write(str(child.pid))
+print([1.0] * 3, flush=True)
+"""
+    with pytest.raises(EvaluationError, match=r"gave no answer within 1.5 s"):
+        judge(body, timeout=1.5).evaluate(Echo(), ITEMS)
+    child = Path(f"/proc/{(tmp_path / 'left').read_text()}/stat")
+    deadline = time.monotonic() + 10
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

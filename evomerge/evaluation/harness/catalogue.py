@@ -13,7 +13,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from evomerge.errors import EvaluationError
+from evomerge.errors import EvaluationError, describe
 from evomerge.registry import suggest
 
 GROUP_KEYS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "tag"}
@@ -72,6 +72,7 @@ class Catalogue:
             if not folder.is_dir():
                 raise EvaluationError(f"task_search_path: there is no folder {folder}")
         self._own = _index(folders) if folders else {}
+        self._files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
 
     def find(self, name: str) -> Listing:
         """Return what a name stands for.
@@ -85,8 +86,10 @@ class Catalogue:
         aggregates: Any = ()
         if entry.kind.name == "GROUP":
             aggregates = _read(entry).get("aggregate_metric_list") or ()
-            aggregates = [aggregates] if isinstance(aggregates, Mapping) else aggregates
+            aggregates = _listed(name, "aggregate_metric_list", aggregates, Mapping)
         tasks = {task.name: task for task in self._expand(name, {}, ())}
+        if not tasks:
+            raise EvaluationError(f"task group {name} has no tasks", "Name some under `task`")
         return Listing(tuple(tasks.values()), tuple(aggregates))
 
     def _entry(self, name: str) -> Any:
@@ -97,15 +100,19 @@ class Catalogue:
     ) -> Iterator[Entry]:
         """Yield the tasks of a member of a group, with the keys that the group hands down."""
         stated = {"task": member} if isinstance(member, str) else dict(member)
-        name = stated.get("group") or stated["task"]
+        name = stated.get("group") or stated.get("task")
+        if not isinstance(name, str):
+            raise EvaluationError(
+                f"task group {path[-1]} has the member {member!r:.60}", "Say which `task` it is"
+            )
         if name in path:
             raise EvaluationError(f"task group {name} contains itself", "Mend its YAML file")
-        entry = self._entry(name) if isinstance(name, str) else None
+        entry = self._entry(name)
         if entry is None and "group" in stated:
             yield from self._members(stated, above, (*path, name))
             return
         if entry is None:
-            raise self._unknown(str(name))
+            raise self._unknown(name)
         above = {**above, **{k: v for k, v in stated.items() if k not in ("task", "group")}}
         if entry.kind.name == "GROUP":
             yield from self._members(_read(entry), above, (*path, name))
@@ -122,10 +129,13 @@ class Catalogue:
     ) -> Iterator[Entry]:
         handed_down = {k: v for k, v in group.items() if k not in GROUP_KEYS} | dict(above)
         members = group.get("task") or []
-        for member in [members] if isinstance(members, str) else members:
+        for member in _listed(path[-1], "task", members, (str, Mapping)):
             yield from self._expand(member, handed_down, path)
 
     def _unknown(self, name: str) -> EvaluationError:
+        for path in self._files:
+            if name.encode(errors="replace") in path.read_bytes() and (reason := _trouble(path)):
+                return EvaluationError(f"{path} cannot be read: {reason}", "Mend the file")
         own = [known for known, entry in self._own.items() if entry.kind.name != "TAG"]
         hint = suggest(name, own) or suggest(name, sorted(_places()))
         return EvaluationError(
@@ -145,19 +155,45 @@ def _read(entry: Any) -> dict[str, Any]:
 
     try:
         return dict(load_yaml(entry.yaml_path, resolve_func=True))
-    except Exception as error:  # a user's file names functions, which may raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    except (Exception, SystemExit) as error:  # a user's functions may raise anything
         raise EvaluationError(
-            f"task {entry.name}: {entry.yaml_path} cannot be read: {reason}",
+            f"task {entry.name}: {entry.yaml_path} cannot be read: {describe(error)}",
             "Mend the file, or install what it needs",
         ) from error
+
+
+def _trouble(path: Path) -> str:
+    """Say why a YAML file cannot be read, which the harness passes over; empty where it can."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    try:
+        dict(load_yaml(path, resolve_func=False))
+    except Exception as error:  # whatever it says, the harness has not understood it
+        return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return ""
+
+
+def _listed(group: str, key: str, value: Any, kinds: Any) -> list[Any]:
+    """Return what a group lists under a key, which may be one thing alone."""
+    found = [value] if isinstance(value, kinds) else value
+    if not isinstance(found, (list, tuple)) or not all(isinstance(v, kinds) for v in found):
+        raise EvaluationError(
+            f"task group {group}: {key} is {value!r:.60}", "Make it a list, one entry for each"
+        )
+    return list(found)
 
 
 def _index(folders: Sequence[Path]) -> Mapping[str, Any]:
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=list(folders), include_defaults=False)
-    return dict(manager.task_index)
+    try:
+        manager = TaskManager(include_path=list(folders), include_defaults=False)
+    except Exception as error:  # it sorts names, and one of them may be no text
+        raise EvaluationError(
+            f"the tasks in {', '.join(map(str, folders))} cannot be listed: {describe(error)}",
+            "Name every task and group by a text",
+        ) from error
+    return {str(name): entry for name, entry in manager.task_index.items()}
 
 
 @cache

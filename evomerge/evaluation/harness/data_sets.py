@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from evomerge.errors import EvaluationError
 
 PATIENCE = 0.8
 """Seconds within which the hub must answer."""
+HEAD = 1 << 16
+"""Bytes of a file that are looked at before it is read."""
 FILE_FORMATS = {"arrow", "csv", "json", "pandas", "parquet", "sql", "text", "webdataset", "xml"}
 """`dataset_path`s that stand for files of the user's, not for a data set of the hub."""
 
@@ -49,6 +52,8 @@ def place_data(name: str, config: Mapping[str, Any], folder: Path) -> dict[str, 
         arguments = dict(found.get("dataset_kwargs") or {})
         if "data_files" in arguments:
             arguments["data_files"] = _beside(name, arguments["data_files"], folder)
+        if found["dataset_path"] == "json" and "data_dir" not in arguments:
+            _check_rows(name, arguments.get("data_files"))
         return {**found, "dataset_kwargs": arguments}
     path = str(found["dataset_path"])
     if _is_prepared(path, found.get("dataset_name")):
@@ -115,6 +120,19 @@ def _beside(name: str, files: Any, folder: Path) -> Any:
         f"task {name}: there is no file {files}, neither in {folder} nor here",
         "Check data_files in its YAML file",
     )
+
+
+def _check_rows(name: str, files: Any) -> None:
+    """Check that there are rows; the library that reads them crashes where the first is null."""
+    places = [Path(file) for file in _leaves(files)]
+    if not places:
+        raise EvaluationError(f"task {name} names no data_files", "Name them under dataset_kwargs")
+    for place in places:
+        with place.open("rb") if place.is_file() else BytesIO(b"{}") as file:
+            head = file.read(HEAD).lstrip().split(b"\n", 1)[0].strip()
+        if head in (b"", b"null"):
+            fault = "begins with null" if head else "is empty"
+            raise EvaluationError(f"task {name}: {place} {fault}", "Write one JSON object a line")
 
 
 def _is_prepared(path: str, name: str | None) -> bool:

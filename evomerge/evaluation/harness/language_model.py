@@ -60,7 +60,14 @@ class HarnessModel(HFLM):  # type: ignore[misc]  # the harness ships no types
     """The harness' own transformers model, without its progress bars.
 
     A model's own `max_new_tokens` would override the task's `max_gen_toks`; here it does not.
+
+    Raises:
+        EvaluationError: the tokenizer has no token to begin a text with.
     """
+
+    def __init__(self, **options: Any) -> None:
+        check_tokenizer(options["tokenizer"])
+        super().__init__(**options)
 
     def _loglikelihood_tokens(self, requests: Any, **options: Any) -> Any:
         return super()._loglikelihood_tokens(requests, **{**options, "disable_tqdm": True})
@@ -80,9 +87,13 @@ class OwnModel(HFLM):  # type: ignore[misc]  # the harness ships no types
     Args:
         model: what computes.
         tokens: text -> its token ids; kept by the caller over many models of one tokenizer.
+
+    Raises:
+        EvaluationError: the tokenizer has no token to begin a text with.
     """
 
     def __init__(self, model: TokenModel, tokens: dict[Any, Any]) -> None:
+        check_tokenizer(model.tokenizer)
         super().__init__(pretrained=model.module, tokenizer=model.tokenizer)
         self._ours = model
         self._tokens = tokens
@@ -95,11 +106,15 @@ class OwnModel(HFLM):  # type: ignore[misc]  # the harness ships no types
 
     def _loglikelihood_tokens(self, requests: Any, **_: Any) -> list[tuple[float, bool]]:
         pairs = [self._cut(list(context), list(tail)) for _, context, tail in requests]
-        answers = iter(self._ours.score_tokens([pair for pair in pairs if pair[1]]))
-        return [tuple(next(answers)) if tail else (0.0, True) for _, tail in pairs]  # type: ignore[misc]  # a NamedTuple of two is the pair the harness compares
+        return [(score, greedy) for score, greedy in self._ours.score_tokens(pairs)]
 
     def _cut(self, context: list[int], tail: list[int]) -> tuple[list[int], list[int]]:
         """Keep as much of the context as the model can see, as the harness does."""
+        if not tail:
+            raise EvaluationError(
+                "a continuation adds no token to its context, so it has no likelihood",
+                "Begin answers with a blank (target_delimiter), or leave such documents out",
+            )
         if len(tail) > self.max_length:
             raise EvaluationError(
                 f"a continuation of {len(tail)} tokens is longer than the model's context of "
@@ -173,3 +188,17 @@ class OwnModel(HFLM):  # type: ignore[misc]  # the harness ships no types
             self._tokens[text] = self.tokenizer(text, **extra)["input_ids"]
         found: list[int] = self._tokens[text]
         return found
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """Check that a tokenizer has a token that can stand before a text's first.
+
+    Raises:
+        EvaluationError: it has neither a start nor an end token.
+    """
+    if tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise EvaluationError(
+            "the tokenizer has neither a start nor an end token, and lm-evaluation-harness needs "
+            "one before a text's first",
+            "State bos_token or eos_token in its tokenizer_config.json",
+        )

@@ -1,7 +1,7 @@
 """One number per question, out of metrics that the harness sums up in its own ways."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,12 @@ def choose_metric(name: str, task: Any, wanted: str | None) -> Metric:
     known = ", ".join(usable) or "none"
     if wanted is None and usable:
         return usable.get(DEFAULT, next(iter(usable.values())))
+    if wanted is None:
+        given = ", ".join(f"{m} ({_spell(f)})" for m, f in task.aggregation().items())
+        raise EvaluationError(
+            f"task {name} gives no number per question, only {given or 'nothing'}",
+            "Check metric_list in its YAML file",
+        )
     metric, _, chosen = (wanted or DEFAULT).partition(",")
     filters = [ensemble.name for ensemble in task._filters]
     full = f"{metric},{chosen or ('none' if 'none' in filters else filters[0])}"
@@ -96,10 +102,37 @@ def choose_metric(name: str, task: Any, wanted: str | None) -> Metric:
     )
 
 
-def _spell(function: Callable[..., Any]) -> str:
+def collect(task: Any, questions: Sequence[Sequence[Any]]) -> dict[str, list[Any]]:
+    """Return 'metric,filter' -> what a task makes of the filtered answers to each question."""
+    graded: dict[str, list[Any]] = {}
+    for ensemble in task._filters:
+        for question in questions:
+            answers = [instance.filtered_resps[ensemble.name] for instance in question]
+            for name, value in task.process_results(question[0].doc, answers).items():
+                graded.setdefault(f"{name},{ensemble.name}", []).append(value)
+    return graded
+
+
+def sum_up(task: Any, graded: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """Return 'metric,filter' -> one number for all questions, by the harness' own aggregation."""
+    functions = task.aggregation()
+    known = {full: functions.get(full.partition(",")[0]) for full in graded}
+    return {full: _total(made, known[full]) for full, made in graded.items() if known[full]}
+
+
+def _total(made: Sequence[Any], function: Callable[[list[Any]], float]) -> float:
+    try:
+        return float(function(list(made)))
+    except OverflowError:  # the perplexity of a model that has lost its way
+        return math.inf
+
+
+def _spell(function: Callable[..., Any] | None) -> str:
     """Return the name under which the harness knows an aggregation; else the function's own."""
     from lm_eval.api.registry import AGGREGATION_REGISTRY
 
     known = {entry: name for name, entry in AGGREGATION_REGISTRY.items()}
+    if function is None:
+        return "an aggregation that the harness does not know"
     own = getattr(function, "__qualname__", type(function).__name__)
     return str(known.get(function, f"a function {own!r}"))

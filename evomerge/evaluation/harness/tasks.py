@@ -9,6 +9,7 @@ from typing import Any
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.harness.catalogue import Entry
 from evomerge.evaluation.harness.data_sets import from_cache, place_data
+from evomerge.evaluation.harness.explanation import explained
 
 SEED = 1234
 """With which the harness draws examples, unless told otherwise."""
@@ -33,22 +34,17 @@ def build_task(entry: Entry, num_fewshot: int | None, gen_kwargs: Mapping[str, A
     stated = {"dataset_path": getattr(kind, "DATASET_PATH", None)} if kind else {}
     config = place_data(entry.name, {**stated, **entry.config}, entry.folder)
     settings = {key: value for key, value in config.items() if key not in STRUCTURE}
-    try:
+    with explained(entry):
         with from_cache(config):
             task = _make(kind, settings)
         if gen_kwargs and task.get_config("output_type") == "generate_until":
             task.set_config(key="generation_kwargs", value=dict(gen_kwargs), update=True)
         _check_documents(entry.name, task)
-    except EvaluationError:
-        raise
-    except Exception as error:  # a task's functions are a stranger's, and raise anything
-        lines = str(error).splitlines() or [""]
-        raise EvaluationError(
-            f"task {entry.name}: the harness cannot make it: {type(error).__name__}: {lines[0]}",
-            f"Check its YAML file in {entry.folder} and its data",
-        ) from error
+        _check_parts(kind, task)
     own = task.get_config("num_fewshot")
     shots = own if num_fewshot is None or own == 0 else num_fewshot
+    if type(shots or 0) is not int or (shots or 0) < 0:
+        raise EvaluationError(f"task {entry.name}: num_fewshot is {shots!r}", "Make it 0 or more")
     task.set_config(key="num_fewshot", value=shots or 0)
     return task
 
@@ -66,6 +62,15 @@ def _check_documents(name: str, task: Any) -> None:
     for split, documents in split_documents(task).items():
         if not len(documents):
             raise EvaluationError(f"task {name}: its {split} split is empty", "Check its data")
+
+
+def _check_parts(kind: Any, task: Any) -> None:
+    """Make now what the harness makes when the first answers are there."""
+    if kind is None and task.OUTPUT_TYPE == "multiple_choice":
+        task.doc_to_choice(task.task_docs[0])
+    for ensemble in task._filters:
+        for part in ensemble.filters:
+            part()
 
 
 def split_documents(task: Any) -> dict[str, Any]:

@@ -93,3 +93,29 @@ def test_member_that_is_not_there(own: Path) -> None:
     (own / "both.yaml").write_text("group: both\ntask: [yes_no, reverse_chioce]\n")
     with pytest.raises(EvaluationError, match=r"'reverse_chioce' \(did you mean 'reverse_choice'"):
         names("both", own)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("group: mine\n", "task group mine has no tasks"),
+        ("group: mine\ntask: 7\n", "task group mine: task is 7"),
+        ("group: mine\ntask: [null]\n", r"task group mine: task is \[None\]"),
+        ("group: mine\ntask: [{num_fewshot: 1}]\n", "task group mine has the member"),
+        ("group: mine\ntask: [prose]\naggregate_metric_list: 7\n", "aggregate_metric_list is 7"),
+        ("task: mine\n  foo: [1\n", "broken.yaml cannot be read: ScannerError"),
+        ("task: mine\ninclude: broken.yaml\n", "broken.yaml cannot be read: .*cycle"),
+        ("task: 3\n", "cannot be listed"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told(own: Path, text: str, complaint: str) -> None:
+    (own / "broken.yaml").write_text(text)
+    with pytest.raises(EvaluationError, match=complaint):
+        names("mine", own)
+
+
+def test_function_that_leaves_while_it_is_imported(own: Path) -> None:
+    (own / "leaving.py").write_text("raise SystemExit(3)\n")
+    (own / "mine.yaml").write_text("task: mine\ndoc_to_text: !function leaving.text\n")
+    with pytest.raises(EvaluationError, match="SystemExit: 3"):
+        names("mine", own)

@@ -64,9 +64,9 @@ def test_files_stand_beside_the_yaml_or_here(
     home, here = tmp_path / "home", tmp_path / "here"
     for folder in (home, here):
         folder.mkdir()
-    (home / "a.jsonl").touch()
-    (here / "a.jsonl").touch()
-    (here / "b.jsonl").touch()
+    (home / "a.jsonl").write_text("{}\n")
+    (here / "a.jsonl").write_text("{}\n")
+    (here / "b.jsonl").write_text("{}\n")
     monkeypatch.chdir(here)
     files = {"test": "a.jsonl", "train": ["b.jsonl", "more-*.jsonl"]}
     found = place({"dataset_path": "json", "dataset_kwargs": {"data_files": files}}, home)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_eval.api.registry import get_aggregation
 
-from evomerge.evaluation.harness.metrics import RULES, Metric
+from evomerge.evaluation.harness.metrics import RULES, Metric, sum_up
 
 finite = st.floats(-1e6, 1e6)
 nats = st.floats(-700, -1e-3)  # beyond, a perplexity is infinite
@@ -46,3 +46,13 @@ def test_translation_metrics_are_taken_sentence_by_sentence(aggregation: str) ->
 
 def test_every_rule_is_for_an_aggregation_of_the_harness() -> None:
     assert all(get_aggregation(name) is not None for name in RULES)
+
+
+def test_perplexity_beyond_all_numbers_is_infinite_and_no_failure() -> None:
+    class Prose:
+        def aggregation(self) -> dict[str, Any]:
+            return {"word_perplexity": get_aggregation("weighted_perplexity")}
+
+    assert sum_up(Prose(), {"word_perplexity,none": [(-9000.0, 9)]}) == {
+        "word_perplexity,none": math.inf
+    }
