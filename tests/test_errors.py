@@ -64,3 +64,24 @@ def test_an_error_of_a_worker_arrives_whole(error: EvoMergeException) -> None:
     assert type(arrived) is type(error)
     assert str(arrived) == str(error)
     assert vars(arrived) == vars(error)
+
+
+class UnspeakableError(Exception):
+    """One that raises when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("a\nb"), "ValueError: a"),
+        (ValueError(""), "ValueError"),
+        (KeyError("x"), "KeyError: 'x'"),
+        (SystemExit(3), "SystemExit: 3"),
+        (UnspeakableError(), "UnspeakableError"),
+    ],
+)
+def test_what_a_stranger_raises_is_one_line(error: BaseException, told: str) -> None:
+    assert errors.describe(error) == told

@@ -1,5 +1,6 @@
 """`evomerge eval`: measure models side by side."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ def command(  # noqa: PLR0913, PLR0917 - what a user may decide about a measurem
     chat_template: bool = typer.Option(
         False, "--apply-chat-template", help="Ask in the model's own chat format."
     ),
-    scorer: str = typer.Option("own", help="own: fast, same scores; harness: lm-eval's HFLM."),
+    scorer: str | None = typer.Option(
+        None, help="own: fast, same scores; harness: lm-eval's HFLM. Run files say; else own."
+    ),
     seed: int = typer.Option(0, min=0, help="Seed of the draw, and of random masks."),
     device: str = typer.Option("auto", help="cpu, cuda, or auto: the best there is."),
     output: Path | None = typer.Option(
@@ -54,7 +57,7 @@ def command(  # noqa: PLR0913, PLR0917 - what a user may decide about a measurem
     names += [run_file] if run_file else []
     if not names:
         raise typer.BadParameter("name at least one task: --tasks arc_easy,piqa or --run-file FILE")
-    if scorer not in ("own", "harness"):
+    if scorer not in (None, "own", "harness"):
         raise typer.BadParameter(f"--scorer is own or harness, not {scorer!r}")
     _check_output(output, len(models))
     options: dict[str, Any] = {
@@ -100,6 +103,9 @@ def _check_output(output: Path | None, models: int) -> None:
     if output.exists() and output.is_dir() is is_file:
         kind = "folder" if is_file else "file"
         raise typer.BadParameter(f"--output {output} is a {kind}")
+    home = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    if not (home.is_dir() or (is_file and home == output)) or not os.access(home, os.W_OK):
+        raise typer.BadParameter(f"--output {output} cannot be written: {home} does not allow it")
 
 
 def _report(found: "SideBySide", output: Path | None, *, as_json: bool) -> None:

@@ -66,7 +66,10 @@ def print_verdict(verdict: "Verdict") -> None:
     _print_lines(title, rows, ("score", "95 % interval", "lead", "won:lost", "p"), _totals)
     if len(tasks) > 1:
         console.print()
-        _print_lines("By task", rows, tasks, lambda line: _by_task(line, tasks))
+        low = set(verdict.lowered)
+        title = "By task (↓: lower is better)" if low else "By task"
+        columns = [f"{name} ↓" if name in low else name for name in tasks]
+        _print_lines(title, rows, columns, lambda line: _by_task(line, tasks))
     console.print()
     sure = verdict.better and not verdict.doubtful
     console.print(_escape(verdict.sentence), style="bold green" if sure else "bold yellow")
@@ -78,7 +81,7 @@ def print_side_by_side(found: "SideBySide") -> None:
     columns = columns if len(found.models) > 1 else columns[:2]
     tables = {task.name: found.by_task[task.name] for task in found.tasks}
     notes = {task.name: _describe_task(task) for task in found.tasks}
-    if len(found.tasks) > 1 and all(task.evaluator.higher_is_better for task in found.tasks):
+    if len(found.tasks) > 1 and all(task.direction > 0 for task in found.tasks):
         tables = {"All tasks": found.lines} | tables
         notes["All tasks"] = "weighted mean"
     for place, (name, lines) in enumerate(tables.items()):
@@ -95,8 +98,19 @@ def print_side_by_side(found: "SideBySide") -> None:
 
 
 def _describe_task(task: "Task") -> str:
-    items = len(task.items["test"])
-    return f"{items} items" + ("" if task.evaluator.higher_is_better else ", lower is better")
+    way = "" if task.direction > 0 else ", lower is better"
+    return f"{len(task.items['test'])} items{_name_metric(task)}{way}"
+
+
+def _name_metric(task: "Task") -> str:
+    """Say what a task of lm-evaluation-harness is measured by; others have one number."""
+    from evomerge.evolve.results_file import spell_metric
+
+    facts = getattr(task.evaluator, "description", None)
+    if facts is None:
+        return ""
+    full = f"{facts['metric']},{facts['filter']}"
+    return f", {spell_metric(facts['metric'], facts['aggregations'][full])},{facts['filter']}"
 
 
 def _mark_first(line: "Line", lines: "Sequence[Line]") -> str:
@@ -119,7 +133,8 @@ def _print_lines(
     columns: Sequence[str],
     cells: "Callable[[Line], list[str]]",
 ) -> None:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    console.print(_escape(title), style="italic")
+    table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("model", overflow="fold")
     for name in columns:
@@ -161,7 +176,10 @@ def print_result(result: "RunResult") -> None:
     """Print verdict, cost and where the winner is."""
     print_verdict(result.verdict)
     scores = {"search": result.verdict.search_score, "validation": result.verdict.validation_score}
-    told = ", ".join(f"{name} {score:.3f}" for name, score in scores.items() if score is not None)
+    unknown = "unknown (it did not meet all items)"
+    told = ", ".join(
+        f"{name} {unknown if score is None else f'{score:.3f}'}" for name, score in scores.items()
+    )
     assert result.verdict.lines[0].overall is not None
     console.print(
         f"The winner's score by split: {told}, test {result.verdict.lines[0].overall.mean:.3f}. "
@@ -191,7 +209,7 @@ class ProgressLine:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("· left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=err_console,

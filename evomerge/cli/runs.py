@@ -37,7 +37,7 @@ def _describe(folder: Path) -> dict[str, Any]:
             run, search = store.run(), store.candidates("search")
     except StoreError as error:
         return {"run": folder.name, "state": f"unreadable: {error.what}", "done": 0, "of": 0,
-                "best search score": None, "verdict": "", "begun": ""}  # fmt: skip
+                "best score": None, "verdict": "", "begun": ""}  # fmt: skip
     scores = [row.objective for row in search if row.state == "done" and row.objective is not None]
     verdict = (run.verdict or {}) if run else {}
     begun = datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M") if run else ""
@@ -46,7 +46,7 @@ def _describe(folder: Path) -> dict[str, Any]:
         "state": run.state if run else "empty",
         "done": sum(row.state != "asked" for row in search),
         "of": run.config["search"]["evaluations"] if run else 0,
-        "best search score": max(scores, default=None),
-        "verdict": {True: "beats all", False: "does not beat all"}.get(verdict.get("better"), ""),  # type: ignore[arg-type]  # None is not a key
+        "best score": max(scores, default=None),
+        "verdict": {True: "better", False: "not better"}.get(verdict.get("better"), ""),  # type: ignore[arg-type]  # None is not a key
         "begun": begun,
     }

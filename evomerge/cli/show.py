@@ -71,6 +71,9 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
     best = sorted(done, key=lambda c: -c.objective)[:top]
     if best:
         print_table("Best of the search (items that the search saw)", [_candidate(c) for c in best])
+    elif raced_out:
+        furthest = sorted(raced_out, key=lambda c: -c.objective)[:top]
+        print_table("All were raced out; best by estimate", [_raced_out(c) for c in furthest])
     for c in failed[:3]:
         console.print(f"failed: {c.label}: {c.error}", markup=False)
     if row.verdict:
@@ -83,6 +86,15 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
 def _winner_audit(candidates: list[Any]) -> dict[str, Any]:
     tested = [c for c in candidates if c.stage == "test"]
     return dict(tested[0].audit) if tested else {}
+
+
+def _raced_out(c: Any) -> dict[str, Any]:
+    return {
+        "candidate": c.label.removeprefix("candidate "),
+        "estimate": c.objective,
+        "items": c.items,
+        "clearly behind": c.rival,
+    }
 
 
 def _candidate(c: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from evomerge.errors import EvaluationError, EvoMergeException
+from evomerge.errors import EvaluationError, EvoMergeException, describe
 from evomerge.evaluation import Audit, Task
 from evomerge.evaluation.task import SEALED
 from evomerge.evolve.build import Setup, build_tasks, needs_models
@@ -40,17 +40,20 @@ class Worker:
         self._open = False
         self._live = LiveModel(setup.device, config.executor.arithmetic, seed=config.seed)
         self._cold = needs_models(config)
-        if self._cold:
-            import torch
-
-            torch.set_num_threads(setup.threads)
 
     def prepare(self, job: Job) -> None:
         """Do what takes its time but is no candidate's: read the items, load the model."""
         self._admit(job.split)
         if self._cold:
             self._cold = False
+            self._limit_threads()
             self._live.prepare(job.cohort[0].recipe)
+
+    def _limit_threads(self) -> None:
+        """Set the number of threads, on which the last bits depend; a judge may have changed it."""
+        import torch
+
+        torch.set_num_threads(self._setup.threads)
 
     def __call__(self, job: Job) -> JobResult:
         """Try every candidate of the job's cohort."""
@@ -71,12 +74,10 @@ class Worker:
             return Outcome(candidate.fingerprint, scores, seconds, raced_out=raced_out, audit=audit)
         except EvoMergeException as error:
             return Outcome(candidate.fingerprint, seconds=seconds, failure=str(error))
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # a user's evaluator may raise anything; it is a result
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return Outcome(candidate.fingerprint, seconds=seconds, failure=reason)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a user's evaluator may raise anything; it is a result
+            return Outcome(candidate.fingerprint, seconds=seconds, failure=describe(error))
 
     def _admit(self, split: str) -> None:
         """Open the test items for a test; refuse everything else once they are open."""
@@ -97,6 +98,7 @@ class Worker:
         found: dict[str, Any] = {"recipe": recipe.to_document()}
         with ExitStack() as stack:
             if "model" in kinds:
+                self._limit_threads()
                 found["model"] = self._live.realise(recipe)
             if "folder" in kinds:
                 folder = exported(recipe, seed=setup.config.seed, threads=setup.threads)

@@ -72,6 +72,14 @@ class Line:
         tested = self.difference if self.tested is None else self.tested
         return min(self.difference, tested) > 0 and self.p_value < LEVEL
 
+    @property
+    def ahead(self) -> bool:
+        """Tell whether the first is worse, and not by chance."""
+        if self.failure or self.p_value is None or self.difference is None:
+            return False
+        tested = self.difference if self.tested is None else self.tested
+        return max(self.difference, tested) < 0 and self.p_value < LEVEL
+
 
 def compare(tasks: Sequence[Task], entries: Sequence[Entry]) -> tuple[Line, ...]:
     """Compare models with the first of them, on the same items.

@@ -14,7 +14,7 @@ from evomerge.config import RunConfig, TaskSettings
 from evomerge.errors import EvoMergeException
 from evomerge.evaluation.lm_eval_harness import LmEval
 from evomerge.evolve.comparison import Scores
-from evomerge.evolve.contestants import load_folder
+from evomerge.evolve.live import load_folder
 from evomerge.evolve.tasks import build_tasks
 from evomerge.types import Progress
 

@@ -2,22 +2,21 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evomerge.checkpoints.loading import GGUF, check_gguf, load_model, load_tokenizer
-from evomerge.checkpoints.locate import display_name, parse_reference
+from evomerge.checkpoints.loading import GGUF, check_gguf
+from evomerge.checkpoints.locate import display_name, parse_reference, tell_apart
 from evomerge.checkpoints.reader import Checkpoint
 from evomerge.engine import Models, make_plan
 from evomerge.errors import CheckpointError, Problem, RecipeError
-from evomerge.evolve.live import LiveModel, exported
+from evomerge.evolve.live import LiveModel, exported, load_folder
 from evomerge.recipe import Recipe, Slice, Source, library, load_recipe
+from evomerge.recipe.yaml_document import SUFFIXES
 
 if TYPE_CHECKING:
     from evomerge.inference.transformers_model import TransformersModel
-
-YAML = (".yml", ".yaml")
 
 
 @dataclass(frozen=True)
@@ -48,14 +47,16 @@ def find_contestants(references: Iterable[str]) -> tuple[Contestant, ...]:
         EvoMergeException: one is missing, damaged, or no model.
     """
     models = Models()
-    return tuple(_find(reference, models) for reference in references)
+    found = [_find(reference, models) for reference in references]
+    labels = tell_apart([each.label for each in found], [each.reference for each in found])
+    return tuple(replace(each, label=label) for each, label in zip(found, labels, strict=True))
 
 
 def _find(reference: str, models: Models) -> Contestant:
     path = Path(reference).expanduser()
     if path.suffix.lower() == GGUF:
         return Contestant(path.stem, reference, None, _check_gguf(path))
-    is_file = path.suffix.lower() in YAML and not path.is_dir()
+    is_file = path.suffix.lower() in SUFFIXES and not path.is_dir()
     if is_file or (reference in library() and not path.exists()):
         recipe = load_recipe(reference)
         _check_recipe(reference, recipe, models)
@@ -127,23 +128,6 @@ class Opener:
 
     def _make(self, recipe: Recipe | None) -> "TransformersModel":
         return self._live.realise(_known(recipe))
-
-
-def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "TransformersModel":
-    """Load a model folder or GGUF file as transformers does.
-
-    Args:
-        folder: or file.
-        device: where the model lives.
-        arithmetic: dtype it computes in; the fastest one here for its own dtype if None.
-
-    Raises:
-        CheckpointError: transformers cannot load it.
-    """
-    from evomerge.inference.transformers_model import TransformersModel
-
-    module = load_model(folder, device, arithmetic=arithmetic or "fastest")
-    return TransformersModel(module, load_tokenizer(folder))
 
 
 def _known(recipe: Recipe | None) -> Recipe:

@@ -21,13 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.evaluation import Task
-from evomerge.evolve.racing import Places
+from evomerge.evolve.racing import Places, Scores
 from evomerge.evolve.trials import Trials
 from evomerge.statistics import control_variate_mean, estimate_means, fit_item_response
 
 Array = NDArray[np.float64]
-Scores = Mapping[str, Mapping[str, float]]
-"""Task name -> item key -> score in the evaluator's own unit."""
 Estimator = Callable[[Scores], float]
 """From a candidate's scores to its objective on all items of the round."""
 KNOWN = 50

@@ -1,16 +1,18 @@
-"""A live model that becomes one recipe after another; sources are opened and it is built once."""
+"""Live models: one that becomes recipe after recipe, built once; or a folder as it stands."""
 
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evomerge.engine import Models, Plan, Resident, make_plan, merge
 from evomerge.recipe import Recipe
 from evomerge.recipe.fingerprint import hash_values
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from evomerge.inference.transformers_model import TransformersModel
 
 
@@ -29,6 +31,7 @@ class LiveModel:
         self._seed = seed
         self._models = Models()
         self._live: tuple[str, TransformersModel, Resident] | None = None
+        self._outline: list[Any] = []
 
     def realise(self, recipe: Recipe) -> "TransformersModel":
         """Make the model the result of `recipe`; the one returned before becomes it, if it fits.
@@ -47,9 +50,12 @@ class LiveModel:
         plan = make_plan(recipe, self._models, seed=self._seed)
         tokenizer = plan.tokenizer.materialise(self._models)
         key = hash_values([plan.config, plan.dtype, str(tokenizer)])
+        if self._live and _outline(self._live[1].module) != self._outline:
+            self._live = None  # a judge has left something in it
         if self._live is None or self._live[0] != key:
             self._live = None  # let go of the old model before the new one is built
             self._live = (key, *self._build(plan, tokenizer))
+            self._outline = _outline(self._live[1].module)
         return plan
 
     def _build(self, plan: Plan, tokenizer: Path) -> "tuple[TransformersModel, Resident]":
@@ -60,6 +66,37 @@ class LiveModel:
         module = build_model(plan.config, dtype, self._device)
         model = TransformersModel(module, load_tokenizer(tokenizer))
         return model, Resident(module, self._models)
+
+
+def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "TransformersModel":
+    """Load a model folder or GGUF file as transformers does.
+
+    Args:
+        folder: or file.
+        device: where the model lives.
+        arithmetic: dtype it computes in; the fastest one here for its own dtype if None.
+
+    Raises:
+        CheckpointError: transformers cannot load it.
+    """
+    from evomerge.checkpoints.loading import load_model, load_tokenizer
+    from evomerge.inference.transformers_model import TransformersModel
+
+    module = load_model(folder, device, arithmetic=arithmetic or "fastest")
+    return TransformersModel(module, load_tokenizer(folder))
+
+
+def _outline(module: "Module") -> list[Any]:
+    """Return what a model is made of, but for the values of its tensors, which are written anew."""
+    return [
+        (
+            *(name, id(part), "forward" in vars(part)),
+            *(len(part._forward_hooks), len(part._forward_pre_hooks)),
+            part._compiled_call_impl is None,
+            *((id(p), p.dtype, p.device, p.shape) for p in part.parameters(recurse=False)),
+        )
+        for name, part in module.named_modules()
+    ]
 
 
 @contextmanager

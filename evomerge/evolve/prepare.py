@@ -1,26 +1,33 @@
 """Before a run starts: find everything that is wrong, and write nothing."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evomerge.checkpoints.locate import ZOO
 from evomerge.config import RunConfig, apply_effort
 from evomerge.engine import Models, make_plan
 from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
-from evomerge.evolve.build import build_genome, build_searcher, build_tasks, judges_models
+from evomerge.evolve.build import build_genome, build_searcher, judges_models
 from evomerge.evolve.racing import find_race, settle_racing
 from evomerge.evolve.rivals import default_trials, parent_trials
+from evomerge.evolve.tasks import build_tasks
 from evomerge.genome import ParameterSpace
-from evomerge.store import FILE, RunRow, open_store
+from evomerge.store import FILE, open_store
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was opened and checked before the run starts."""
+    """What was opened and checked before the run starts.
+
+    Attributes:
+        models: all that the run file names.
+        tasks: with their items.
+        genome: of the search.
+        judges_models: whether a task looks at merges themselves, not only at their recipes.
+        model_bytes: size of one merge.
+    """
 
     models: Models
     tasks: tuple[Task, ...]
@@ -30,7 +37,16 @@ class Preparation:
 
 
 def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> Preparation:
-    """Find everything that is wrong before anything is written."""
+    """Find everything that is wrong before anything is written.
+
+    Args:
+        config: the run file.
+        folder: where the run will be; None where it is only checked.
+        begun: it is taken up again there.
+
+    Raises:
+        EvoMergeException: bad input, or a run of that name exists already.
+    """
     if folder and not begun and not _forget_false_start(folder):
         raise StoreError(
             f"the run {config.name!r} exists already in {folder.parent}",
@@ -92,34 +108,3 @@ def check_run(config: RunConfig) -> dict[str, Any]:
         **{f"{split} items": count for split, count in items.items()},
         "racing": f"from {race.first} items" if race else "no",
     }
-
-
-def refuse_changes(known: RunRow, preparation: Preparation) -> None:
-    """Check that no model, item or judge was touched since the run began.
-
-    Args:
-        known: the run as it was recorded when it began.
-        preparation: the run as it is found now.
-
-    Raises:
-        StoreError: naming what was changed.
-    """
-    models = preparation.models
-    changed = [name for name, seen in known.models.items() if not _is_same(models, name, seen)]
-    changed += [
-        f"task {task.name} (its items or its judge)"
-        for task in preparation.tasks
-        if known.tasks.get(task.name, task.fingerprint) != task.fingerprint
-    ]
-    if changed:
-        raise StoreError(
-            f"{changed[0]} was changed since the run {known.name!r} began",
-            "Put the old files back, or start a new run with --name",
-        )
-
-
-def _is_same(models: Models, name: str, seen: Mapping[str, Any]) -> bool:
-    same = models[name].fingerprint == seen["fingerprint"]
-    if "tokenizer" in seen:
-        same = same and models.tokenizer_fingerprint(name) == seen["tokenizer"]
-    return same and (name.startswith(ZOO) or models[name].stamp() == seen["stamp"])

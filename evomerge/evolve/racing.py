@@ -2,7 +2,8 @@
 
 All candidates meet the same items in the same order. The tasks are met side by side, each in
 proportion to its weight, until one of them has no item left: so far every look is at a fair sample
-of the weighted objective, and 'as good as its rival' means an equal objective. The items that
+of the weighted objective. 'As good as its rival' means an equal objective where items are right or
+wrong; of finer scores it means better on as many items as worse, by however much. The items that
 are left over are met together at the end, without a look.
 
 The rival is the incumbent: the best candidate (or parent) of all rounds before this one. So who is
@@ -20,8 +21,7 @@ from evomerge.config import RacingSettings, RunConfig
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import Task
 from evomerge.records import Job, Race
-from evomerge.statistics.control_variate import control_variate_mean
-from evomerge.statistics.racing import SignRace, count_looks
+from evomerge.statistics import SignRace, control_variate_mean, count_looks
 
 Places = Mapping[str, tuple[int, ...]]
 """Task name -> positions in the split, ascending; the items stand there in a random order."""
@@ -186,16 +186,17 @@ def settle_racing(config: RunConfig, tasks: Sequence[Task]) -> RunConfig:
     Where the file asks for no racing, a run that cannot race does without.
 
     Raises:
-        ConfigError: racing was asked for and is impossible.
+        ConfigError: racing was asked for and is impossible, or an estimator without it.
     """
     asked = config.racing
-    if asked is False:
-        return config
     settings = asked if isinstance(asked, RacingSettings) else RacingSettings()
     items = draw_items(tasks, "search", batch=config.items.batch)
-    reason = _find_obstacle(tasks, items, settings.first)
+    reason = "it is off" if asked is False else _find_obstacle(tasks, items, settings.first)
     if reason and asked:
         raise ConfigError("run file", [Problem("racing", reason)])
+    if reason and config.estimator != "mean":
+        message = f"it is for what racing drops; leave it out, or see to racing: {reason}"
+        raise ConfigError("run file", [Problem("estimator", message)])
     return config.model_copy(update={"racing": False if reason else settings})
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evomerge.config import parse_config, shipped_configs
+from evomerge.config import RUN_WIDE, parse_config, shipped_configs
 from evomerge.errors import ConfigError, EvaluationError, Problem
 from evomerge.evaluation import EVALUATORS, Task, build_evaluator
 from evomerge.evaluation.lm_eval_harness import LmEval
 from evomerge.evaluation.task import items_of
-from evomerge.evolve.tasks import RUN_WIDE, build_tasks
-from evomerge.recipe.yaml_document import read_yaml
+from evomerge.evolve.tasks import build_tasks
+from evomerge.recipe.yaml_document import SUFFIXES, read_yaml
 
 HARNESS = "lm_eval"
 REPORTED = "test"
@@ -21,7 +21,6 @@ REPORTED = "test"
 WHOLE = "whole"
 """The split under which all there are stand, drawn or not."""
 
-YAML = (".yml", ".yaml")
 STAND_IN = {"genome": {"models": ["first", "second"], "merge_method": "linear"}, "seed": 0}
 """What a file of tasks alone would evolve; nobody opens these."""
 
@@ -59,7 +58,7 @@ def find_tasks(
 
 def _find(name: str, options: Mapping[str, Any]) -> Iterator[Task]:
     file = shipped_configs().get(name, Path(name))
-    if file.suffix.lower() in YAML:
+    if file.suffix.lower() in SUFFIXES:
         yield from _read_tasks(file, options)
         return
     options = {"metric": None, **options}

@@ -39,6 +39,11 @@ def name_folder(model: str) -> str:
     return re.sub(r"[\"<>:/\|\\?\*\[\]]+", "__", model)
 
 
+def spell_metric(name: str, aggregation: str) -> str:
+    """Return what a mean over documents is called, by how the harness sums the metric up."""
+    return name if aggregation in MEANS else name + PER_DOCUMENT
+
+
 def _write(found: SideBySide, place: int) -> dict[str, Any]:
     model = found.models[place]
     reference = model.contestant.reference
@@ -105,10 +110,13 @@ def _result(task: Task, facts: Mapping[str, Any], model: Measured) -> dict[str, 
     result: dict[str, Any] = {"alias": facts["alias"]}
     for metric, values in noted.items():
         name, _, kept = metric.partition(",")
-        if facts["aggregations"].get(metric, "mean") not in MEANS:
-            name += PER_DOCUMENT
+        name = spell_metric(name, facts["aggregations"].get(metric, "mean"))
         result[f"{name},{kept}"] = float(np.mean(values))
         result[f"{name}_stderr,{kept}"] = _error(values) if task.evaluator.per_item else "N/A"
+    for metric, value in model.summed[task.name].items():
+        name, _, kept = metric.partition(",")
+        if f"{name},{kept}" not in result:
+            result |= {f"{name},{kept}": value, f"{name}_stderr,{kept}": "N/A"}
     return result
 
 

@@ -1,6 +1,6 @@
 """Whom a merge must beat: every parent, and every recipe people use without searching."""
 
-from evomerge.checkpoints.locate import display_name
+from evomerge.checkpoints.locate import display_name, tell_apart
 from evomerge.config import GenomeSettings
 from evomerge.evolve.trials import Trial
 from evomerge.recipe import Recipe, Slice, Source, Tokenizer, constant
@@ -11,8 +11,11 @@ TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
 
 def parent_trials(genome: GenomeSettings) -> list[Trial]:
     """Return the base and every model, each as it is."""
-    names = dict.fromkeys([*([genome.base_model] if genome.base_model else []), *genome.models])
-    return [Trial(display_name(n), _recipe(genome, "passthrough", [n])) for n in names]
+    base = [genome.base_model] if genome.base_model else []
+    models = list(dict.fromkeys([*base, *genome.models]))
+    labels = tell_apart([display_name(model) for model in models], models)
+    recipes = [_recipe(genome, "passthrough", [model]) for model in models]
+    return [Trial(label, recipe) for label, recipe in zip(labels, recipes, strict=True)]
 
 
 def default_trials(genome: GenomeSettings) -> list[Trial]:

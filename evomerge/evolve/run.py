@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +24,18 @@ from evomerge.evolve.finish import (
 )
 from evomerge.evolve.forecast import Forecast, make_forecast
 from evomerge.evolve.loop import Incumbent, search
-from evomerge.evolve.prepare import Preparation, prepare, refuse_changes
+from evomerge.evolve.prepare import Preparation, prepare
+from evomerge.evolve.provenance import record_run, refuse_changes
 from evomerge.evolve.racing import Heat, draw_items, find_race, settle_racing
 from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
-from evomerge.recipe import Recipe, fingerprint_recipe, write_yaml
+from evomerge.recipe import Recipe, fingerprint_recipe
 from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
 
-PACKAGES = ("evomerge", "torch", "transformers", "tokenizers", "cmaes", "numpy", "safetensors")
 Tell = Callable[[Forecast], None]
 
 
@@ -93,7 +92,7 @@ def evolve(
     if preparation.judges_models:
         check_target(folder / BEST, expected_bytes=preparation.model_bytes, replace=True)
     with open_store(folder, write=True) as store:
-        _create(store, config, preparation)
+        record_run(store, config, preparation)
         return _carry_on(store, config, preparation, progress, tell_forecast)
 
 
@@ -139,49 +138,6 @@ def find_run(name: str | Path, runs: str | Path) -> Path:
     raise StoreError(f"there is no run {str(name)!r} in {runs}", "See `evomerge runs`")
 
 
-def _create(store: RunStore, config: RunConfig, preparation: Preparation) -> None:
-    if store.run() is not None:
-        raise StoreError(
-            f"another process has begun the run {config.name!r}", "See `evomerge runs`"
-        )
-    models = preparation.models
-    names = dict.fromkeys([*config.genome.models, config.genome.base_model])
-    known = {
-        name: {
-            "fingerprint": models[name].fingerprint,
-            "stamp": models[name].stamp(),
-            "tokenizer": models.tokenizer_fingerprint(name),
-        }
-        for name in names
-        if name
-    }
-    document = config.model_dump(mode="json")
-    try:
-        (store.folder / "config.yml").write_text(write_yaml(document), encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StoreError(f"{store.folder} cannot be written: {reason}", "Check the disk") from error
-    tasks = {task.name: task.fingerprint for task in preparation.tasks}
-    store.create(
-        config.name,
-        config=document,
-        seed=config.seed,
-        models=known,
-        versions=_versions(),
-        tasks=tasks,
-    )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
 def _carry_on(
     store: RunStore,
     config: RunConfig,
@@ -190,7 +146,7 @@ def _carry_on(
     tell_forecast: Tell | None,
 ) -> RunResult:
     try:
-        with _effort(store), build_executor(config) as executor:
+        with _metered(store), build_executor(config) as executor:
             found = _evolve(store, config, preparation, executor, progress, tell_forecast)
     except EvaluationError:
         store.finish("failed")
@@ -292,13 +248,13 @@ def _probe(
 
 
 @contextmanager
-def _effort(store: RunStore) -> Iterator[None]:
+def _metered(store: RunStore) -> Iterator[None]:
     """Add this sitting's wall and CPU seconds to the store, however it ends."""
     start, before = time.monotonic(), _cpu_seconds()
     try:
         yield
     finally:
-        store.add_effort(time.monotonic() - start, _cpu_seconds() - before)
+        store.add_cost(time.monotonic() - start, _cpu_seconds() - before)
 
 
 def _cpu_seconds() -> float:

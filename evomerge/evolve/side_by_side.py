@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evomerge.errors import EvaluationError, EvoMergeException
+from evomerge.errors import EvaluationError, EvoMergeException, describe
 from evomerge.evaluation import Audit, Task
+from evomerge.evaluation.lm_eval_harness import LmEval
 from evomerge.evolve.comparison import Line, Scores, compare
 from evomerge.evolve.contestants import Contestant, Opener, find_contestants
 from evomerge.evolve.reported_tasks import REPORTED, find_tasks
@@ -28,6 +29,7 @@ class Measured:
         contestant: the model.
         scores: task -> place of the item -> score; empty where the model failed.
         noted: task -> 'metric,filter' -> a number per item, where the harness gives several.
+        summed: task -> 'metric,filter' -> the harness' own number for all items together.
         audit: task -> measure -> value, as evomerge.evaluation.audit names them.
         began: seconds since 1970.
         ended: likewise.
@@ -37,6 +39,7 @@ class Measured:
     contestant: Contestant
     scores: Scores
     noted: Mapping[str, Mapping[str, Sequence[float]]]
+    summed: Mapping[str, Mapping[str, float]]
     audit: Mapping[str, Mapping[str, float]]
     began: float
     ended: float
@@ -110,23 +113,31 @@ def _measure(
     began, failure = time.time(), ""
     scores: dict[str, dict[str, float]] = {}
     noted: dict[str, dict[str, list[float]]] = {task.name: {} for task in tasks}
+    summed: dict[str, Mapping[str, float]] = {}
     audits = {task.name: Audit() for task in tasks}
     try:
         with opener.open(contestant, {task.evaluator.subject for task in tasks}) as subjects:
             for task in tasks:
                 task.evaluator.audit = audits[task.name]
-                found = _score(task, subjects, noted[task.name])
+                graded: dict[str, list[Any]] = {}
+                found = _score(task, subjects, noted[task.name], graded)
                 scores[task.name] = _gather(found, contestant.label, progress)
+                summed[task.name] = _sum_up(task, graded)
     except EvoMergeException as error:
         scores, failure = {}, str(error)
-    except (Exception, SystemExit) as error:  # a user's evaluator may raise anything
-        scores, failure = {}, f"{type(error).__name__}: {error}".splitlines()[0]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a user's evaluator may raise anything
+        scores, failure = {}, describe(error)
     measures = {name: audit.measures() for name, audit in audits.items()}
-    return Measured(contestant, scores, noted, measures, began, time.time(), failure)
+    return Measured(contestant, scores, noted, summed, measures, began, time.time(), failure)
 
 
 def _score(
-    task: Task, subjects: Mapping[str, Any], noted: dict[str, list[float]]
+    task: Task,
+    subjects: Mapping[str, Any],
+    noted: dict[str, list[float]],
+    graded: dict[str, list[Any]],
 ) -> Iterator[list[float]]:
     """Yield the scores of a task's items, in order, some at a time."""
     evaluator, items = task.evaluator, task.items[REPORTED]
@@ -139,6 +150,12 @@ def _score(
         yield evaluator.evaluate(subject, items[start : start + step])
         for name, values in getattr(evaluator, "noted", {}).items():
             noted.setdefault(name, []).extend(values)
+        for name, made in getattr(evaluator, "graded", {}).items():
+            graded.setdefault(name, []).extend(made)
+
+
+def _sum_up(task: Task, graded: Mapping[str, Sequence[Any]]) -> Mapping[str, float]:
+    return task.evaluator.sum_up(graded) if isinstance(task.evaluator, LmEval) else {}
 
 
 def _gather(

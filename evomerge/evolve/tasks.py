@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evomerge.config import RunConfig, TaskSettings
+from evomerge.config import RUN_WIDE, RunConfig, TaskSettings
 from evomerge.errors import EvaluationError
 from evomerge.evaluation import (
     EVALUATORS,
@@ -19,11 +19,6 @@ from evomerge.evaluation import (
 from evomerge.recipe.fingerprint import hash_values
 from evomerge.records import Item
 
-RUN_WIDE = (
-    *("apply_chat_template", "fewshot_as_multiturn", "gen_kwargs", "num_fewshot", "scorer"),
-    *("system_instruction", "task_search_path"),
-)
-"""Keys of a run that are options of every evaluator that has them, unless a task says otherwise."""
 WITHOUT_EFFECT = {"task_search_path", "batch_size"}
 """Options on which no score depends."""
 

@@ -94,7 +94,7 @@ class Trials:
         recipes = {row.fingerprint: trial.recipe for row, trial in zip(rows, trials, strict=True)}
         open_rows = [row for row in rows if _is_open(row)]
         for row in rows:
-            if row not in open_rows:
+            if not _is_open(row):
                 self._note(stage, row.objective if row.state != RACED_OUT else None, 1)
         jobs = []
         for mark in dict.fromkeys(row.fingerprint for row in open_rows):

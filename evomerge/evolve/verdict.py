@@ -9,7 +9,7 @@ from evomerge.evaluation import Task
 from evomerge.evolve.comparison import Entry, Estimate, Line, Scores, compare
 from evomerge.statistics import Optimism, measure_optimism
 
-LISTS = ("untested", "seen", "marks", "flags")
+LISTS = ("untested", "seen", "marks", "flags", "lowered")
 
 __all__ = ["Estimate", "Line", "Scores", "Verdict", "reach_verdict", "read_verdict"]
 
@@ -30,6 +30,7 @@ class Verdict:
         seen: tasks that ask the same at every split, so that the search saw the test.
         marks: what a reader must know of how the winner was found.
         flags: what is suspicious about the winner's answers.
+        lowered: tasks whose scores the run wants low.
         check: how the exported folder's scores compare with those of the run.
     """
 
@@ -44,6 +45,7 @@ class Verdict:
     seen: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    lowered: tuple[str, ...] = ()
     check: str = ""
 
     @property
@@ -106,9 +108,10 @@ def reach_verdict(
     items = sum(len(task.items["test"]) for task in tasks)
     measured = any(line.overall for line in lines[1:])
     better = measured and all(line.beaten for line in lines[1:])
-    optimism = _find_optimism(search_score, lines[0])
     untested = tuple(task.name for task in tasks if not task.evaluator.per_item)
     seen = tuple(task.name for task in tasks if not task.evaluator.holds_out)
+    measurable = not untested and not seen  # else a part of the score has no error to tell
+    optimism = _find_optimism(search_score, lines[0]) if measurable else None
     parts = [
         _say(lines, items, better),
         _say_optimism(search_score, optimism),
@@ -129,6 +132,7 @@ def reach_verdict(
         seen=seen,
         marks=tuple(marks),
         flags=tuple(flags),
+        lowered=tuple(task.name for task in tasks if task.direction < 0),
     )
 
 
@@ -136,6 +140,8 @@ def _find_optimism(search_score: float | None, winner: Line) -> Optimism | None:
     found = winner.overall
     if search_score is None or found is None or found.low is None or found.high is None:
         return None
+    if math.isclose(found.low, found.high, rel_tol=1e-12):
+        return None  # a single score, or all the same: its error is not known
     return measure_optimism(search_score, found.mean, found.low, found.high)
 
 
@@ -159,11 +165,14 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
 
 
 def _reasons(rivals: Sequence[Line]) -> Iterator[str]:
-    """Say of whom the merge is no better, over whom its lead may be chance, who is unmeasured."""
+    """Say who is better than the merge, over whom its lead may be chance, who is unmeasured."""
     found = [line for line in rivals if line.overall and not line.beaten]
-    level = [line for line in found if (line.difference or 0.0) <= 0]
+    ahead = [line for line in found if line.ahead]
+    level = [line for line in found if (line.difference or 0.0) <= 0 and not line.ahead]
     close = [line for line in found if (line.difference or 0.0) > 0]
     failed = [line.label for line in rivals if line.failure]
+    if ahead:
+        yield f"It is worse than {_list(ahead)}."
     if level:
         yield f"It is no better than {_list(level)}."
     if close:
@@ -180,6 +189,7 @@ def _say_optimism(search_score: float | None, found: Optimism | None) -> str:
     if found.certain:
         return f"{claim} was {found.mean:.3f} {limits} too high: the best of many is also lucky."
     if found.high < 0:
+        limits = f"[{0 - found.high:+.3f}, {0 - found.low:+.3f}]"
         return f"{claim} was {-found.mean:.3f} {limits} too low: the test items are easier."
     return f"{claim} holds, as far as can be told: it is off by {found.mean:+.3f} {limits}."
 
@@ -188,7 +198,7 @@ def _say_untested(names: Sequence[str], tasks: int) -> str:
     if not names:
         return ""
     one = len(names) == 1
-    told = f"{', '.join(names)} give{'s' * one} one number for all items"
+    told = f"task{'s' * (not one)} {', '.join(names)} give{'s' * one} one number for all items"
     if len(names) == tasks:
         return f"There is neither interval nor test, because {told}."
     return f"{told[0].upper()}{told[1:]}: in the scores, but in no interval and no test."

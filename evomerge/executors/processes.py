@@ -4,8 +4,7 @@ Each worker builds its job function once. A worker that dies is replaced and its
 more; a second death is the candidate's failure. One that gives no answer in time is ended, with
 all that it started, and its job is not tried again. Workers end when their pipe closes, so none
 outlives a killed parent; each has a folder for temporary files, which goes with it. They are plain
-interpreters of `worker.py`, so that scripts and notebooks
-need no `if __name__ == "__main__"`.
+interpreters of `worker.py`, so that scripts and notebooks need no `if __name__ == "__main__"`.
 """
 
 import os

@@ -14,7 +14,8 @@ from evomerge.statistics.intervals import (
 )
 from evomerge.statistics.item_response import ItemResponse, estimate_means, fit_item_response
 from evomerge.statistics.optimism import Optimism, measure_optimism
-from evomerge.statistics.paired import PairedTest, holm, paired_sign_test, sign_flip_test
+from evomerge.statistics.paired import PairedTest, holm, sign_flip_test
+from evomerge.statistics.racing import SignRace, count_looks, find_drop
 
 __all__ = [
     "Anchors",
@@ -22,16 +23,18 @@ __all__ = [
     "MeanEstimate",
     "Optimism",
     "PairedTest",
+    "SignRace",
     "bootstrap_interval",
     "choose_anchors",
     "combine_intervals",
     "control_variate_mean",
+    "count_looks",
     "estimate_means",
+    "find_drop",
     "fit_item_response",
     "holm",
     "mean_interval",
     "measure_optimism",
-    "paired_sign_test",
     "plain_mean",
     "sign_flip_test",
     "wilson_interval",

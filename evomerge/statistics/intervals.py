@@ -62,15 +62,19 @@ def bootstrap_interval(
     scores = np.asarray(values, float)
     centre = scores.mean(axis=-1, keepdims=True)
     moved = scores - centre
+    unit = np.abs(moved).max(axis=-1, keepdims=True)
+    moved = np.divide(
+        moved, unit, out=np.zeros_like(moved), where=unit > 0
+    )  # squares keep in range
     error = np.sqrt((moved**2).mean(axis=-1, keepdims=True))
     pivots = []
     for shares in _resamples(scores.shape[-1], seed, draws):
         deviation = moved @ shares
         spread = np.maximum((moved**2) @ shares - deviation**2, (LEAST_SPREAD * error) ** 2)
-        with np.errstate(invalid="ignore"):  # where all scores are equal, nothing deviates
-            pivots.append(np.nan_to_num(deviation / np.sqrt(spread)))
+        still = np.zeros_like(deviation)  # where all scores are equal, nothing deviates
+        pivots.append(np.divide(deviation, np.sqrt(spread), out=still, where=spread > 0))
     most, least = np.quantile(np.concatenate(pivots, axis=-1), [0.975, 0.025], axis=-1)
-    found: NDArray[np.float64] = centre - np.stack([most, least], axis=-1) * error
+    found: NDArray[np.float64] = centre - np.stack([most, least], axis=-1) * error * unit
     return found
 
 

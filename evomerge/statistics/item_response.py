@@ -1,6 +1,6 @@
 """Item response theory: a score read off few answers (Polo et al., 2024; Mencattini et al., 2025).
 
-https://arxiv.org/abs/2402.14992 (p-IRT), https://arxiv.org/abs/2502.10436 (MERGE³: mp-IRT, gmp-IRT)
+https://arxiv.org/abs/2402.14992 (p-IRT), https://arxiv.org/abs/2502.10436 (MERGE³: mp-IRT)
 
 Item i is solved by a model of ability θ with probability P_i(θ) = logistic(a_i·θ_g - b_i), where g
 is the group (task) of the item: 2PL (Birnbaum, 1968); with a_i = 1 it is 1PL (Rasch, 1960).
@@ -120,36 +120,26 @@ def fit_item_response(
 
 
 def estimate_means(
-    model: ItemResponse, scores: ArrayLike, met: ArrayLike, ability: ArrayLike, plain: float = 0.0
+    model: ItemResponse, scores: ArrayLike, met: ArrayLike, ability: ArrayLike
 ) -> Array:
     """Estimate the mean score of every group from the items met and the ability they showed.
 
     Items met count as they were answered, all others as the ability foretells (p-IRT; mp-IRT with
-    a mixture's ability). gmp-IRT mixes that with the plain mean: δ·mean_S(y) + (1 - δ)·mpIRT.
+    a mixture's ability).
 
     Args:
         model: the items.
         scores: in [0, 1], shape (n,).
         met: positions of their items, shape (n,).
         ability: θ, shape (G,).
-        plain: δ in [0, 1].
 
     Returns:
         One mean per group, shape (G,); exact where all of a group's items were met.
     """
-    places, y = np.asarray(met, int), np.asarray(scores, float)
     believed = model.probabilities(ability)
-    believed[places] = y
-    count = model.abilities.shape[1]
-    full = _group_means(believed, model.groups, count)
-    seen = _group_means(y, model.groups[places], count)
-    return np.where(np.isnan(seen), full, plain * seen + (1 - plain) * full)
-
-
-def _group_means(values: Array, groups: NDArray[np.int64], count: int) -> Array:
-    sums, sizes = (np.bincount(groups, w, minlength=count) for w in (values, None))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums / sizes)
+    believed[np.asarray(met, int)] = np.asarray(scores, float)
+    sums, sizes = (np.bincount(model.groups, weights) for weights in (believed, None))
+    return np.asarray(sums / sizes)
 
 
 def _typical_ease(y: Array, loading: Array) -> Array:

@@ -1,9 +1,8 @@
 """Exact paired comparison of two models on the same items.
 
-On right/wrong items the sign test is McNemar's exact test (McNemar, 1947): only items on which
-the two disagree carry information. Where items weigh differently, or scores are more than right or
-wrong, the sign-flip test asks the same of their weighted mean difference; for equal weights and
-right/wrong items it is McNemar's.
+On right/wrong items it is McNemar's exact test (McNemar, 1947): only items on which the two
+disagree carry information. Where items weigh differently, or scores are more than right or wrong,
+the sign-flip test asks the same of their weighted mean difference.
 """
 
 import math
@@ -28,29 +27,6 @@ class PairedTest:
     losses: int
     ties: int
     p_value: float
-
-
-def paired_sign_test(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Two-sided exact sign test of paired scores, higher is better.
-
-    Args:
-        a: scores of A, shape (items,).
-        b: scores of B on the same items, shape (items,).
-
-    Returns:
-        The counts and p = min(1, 2·P[Bin(wins + losses, 1/2) ≤ min(wins, losses)]).
-
-    Raises:
-        ValueError: the scores belong to different items.
-    """
-    ours, theirs = np.asarray(a, float), np.asarray(b, float)
-    if ours.shape != theirs.shape:
-        raise ValueError(f"paired scores need the same items, not {len(ours)} and {len(theirs)}")
-    difference = ours - theirs
-    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
-    informative = wins + losses
-    p_value = min(1.0, 2 * _count_outcomes(informative, min(wins, losses)) / 2**informative)
-    return PairedTest(wins, losses, len(difference) - informative, p_value)
 
 
 def sign_flip_test(
@@ -111,15 +87,6 @@ def _draw_signs(sizes: NDArray[np.float64], bar: float, seed: int, draws: int) -
         signs = rng.integers(0, 2, size=(rows, len(sizes)), dtype=np.uint8)
         far += int((np.abs(2 * (signs @ sizes) - total) >= bar).sum())
     return (far + 1) / (draws + 1)
-
-
-def _count_outcomes(flips: int, most: int) -> int:
-    """Count the ways in which at most `most` of `flips` coins show heads, exactly."""
-    ways = total = 1
-    for heads in range(most):
-        ways = ways * (flips - heads) // (heads + 1)
-        total += ways
-    return total
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -97,7 +97,7 @@ class RunStore:
                 (state, time.time(), _text(verdict) if verdict else None),
             )
 
-    def add_effort(self, wall: float, cpu: float) -> None:
+    def add_cost(self, wall: float, cpu: float) -> None:
         """Add a sitting's wall and CPU seconds."""
         with self._transaction() as write:
             write(

@@ -170,7 +170,7 @@ class TestRunFile:
     def test_all_problems_are_listed_at_once(self, evomerge: Run, write_run: WriteRun) -> None:
         write_run(
             genome={"layer_granularty": 1, "dtype": "float8", "merge_method": "lineer"},
-            task={"weight": -1, "evaluator": "python_functoin"},
+            task={"weight": 0, "evaluator": "python_functoin"},
             search={"algorithm": "cmaa", "evaluations": 0},
             executor={"name": "procesess", "threads": 0},
             sed=3,

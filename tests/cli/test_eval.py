@@ -80,6 +80,7 @@ def test_files_of_several_models_stand_as_the_harness_has_them(
         (["zoo:sort", "-t", "tasks.yml", "--scorer", "mine"], 2, "own or harness, not 'mine'"),
         (["zoo:a", "b", "-t", "x", "-o", "a.json"], 2, "a.json is one file, for one model; 2"),
         (["zoo:sort", "-t", "x", "-o", "tasks.yml"], 2, "--output tasks.yml is a file"),
+        (["zoo:sort", "-t", "x", "-o", "tasks.yml/x"], 2, "tasks.yml/x cannot be written"),
         (["zoo:sorts", "-t", "tasks.yml"], 1, "no model 'sorts' (did you mean 'sort'?)"),
         (["zoo:sort", "-t", "nowhere.yml"], 2, "cannot be read: No such file"),
         (["zoo:sort", "-t", "tasks.yml", "--device", "tpu"], 1, "cannot compute on 'tpu'"),
@@ -93,3 +94,24 @@ def test_bad_input_is_one_line(
     assert message in " ".join(answer.err.replace("│", " ").split())
     assert "Traceback" not in answer.err
     assert not answer.out
+
+
+def test_what_a_task_of_the_harness_is_measured_by_is_said(evomerge: Run) -> None:
+    pytest.importorskip("lm_eval")
+    folder = str(Path(__file__).parents[1] / "evaluation" / "tasks")
+    answer = evomerge(
+        "eval", "zoo:sort", "-t", "yes_no,prose", "--task-search-path", folder, "-L", "4"
+    )
+    assert "yes_no (4 items, acc,none)" in answer.out
+    assert "prose (4 items, word_perplexity_of_documents,none, lower is better)" in answer.out
+
+
+def test_task_with_a_negative_weight_is_said_to_be_better_when_lower(
+    evomerge: Run, tmp_path: Path
+) -> None:
+    text = TASKS.replace("max_new_tokens: 12}", "max_new_tokens: 12, weight: -1}", 1)
+    (tmp_path / "low.yml").write_text(text)
+    answer = evomerge("eval", "zoo:sort", "zoo:reverse", "-t", "low.yml", "-L", "4")
+    assert "reverse (4 items, lower is better)" in answer.out
+    assert "sort (4 items)" in answer.out
+    assert "All tasks" not in answer.out

@@ -98,7 +98,7 @@ def test_tables_show_what_was_run(evomerge: Run, write_run: WriteRun) -> None:
     assert "Cost: " in answer.out
     assert "first" in evomerge("runs").out
     shown = evomerge("show", "first", "--top", "2").out
-    assert "finished, 8 of 8 candidates done, 0 failed" in shown
+    assert "finished, 8 of 8 candidates done, 0 raced out, 0 failed" in shown
     assert "uniform linear" in shown
     assert "start one with: evomerge demo" in evomerge("runs", "--runs", "elsewhere").out
 

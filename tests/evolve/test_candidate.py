@@ -100,3 +100,12 @@ def test_only_the_test_asks_for_test_items(
         with pytest.raises(ValueError, match=f"the {stage} stage may not read the {split} items"):
             trials.run(stage, 0, parent_trials(config.genome), split)
         assert store.candidates() == []
+
+
+@pytest.mark.parametrize("kind", ["BaseException", "GeneratorExit", "SystemExit", "MemoryError"])
+def test_whatever_a_judge_raises_is_its_candidates_failure(
+    kind: str, config: RunConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "spy.py").write_text(f"def judge(recipe, items):\n    raise {kind}('a\\nb')\n")
+    (outcome,) = make_work(Setup(config, "cpu", 1))(job(config, "search")).outcomes
+    assert outcome.failure == f"{kind}: a"

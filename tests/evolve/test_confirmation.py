@@ -12,8 +12,8 @@ from evomerge.engine import merge
 from evomerge.evolve import evolve
 from evomerge.evolve.build import build_tasks
 from evomerge.evolve.confirmation import FEW, confirm
-from evomerge.evolve.contestants import load_folder
 from evomerge.evolve.finish import CARD
+from evomerge.evolve.live import load_folder
 from evomerge.store import open_store
 
 TASKS = Path(__file__).parents[1] / "evaluation" / "tasks"

@@ -1,17 +1,17 @@
 """Whatever is called a model is found before anything is loaded, and opened as what it is."""
 
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from evomerge.adapters.extraction import Extraction, extract_lora
 from evomerge.errors import CheckpointError, EvoMergeException, MissingExtra, RecipeError
-from evomerge.evolve.contestants import Opener, find_contestants, load_folder
+from evomerge.evolve.contestants import Opener, find_contestants
 
 MakeModel = Callable[..., Path]
 RECIPE = """
@@ -116,6 +116,16 @@ def test_without_its_package_gguf_is_refused_in_one_line(
         find_contestants([str(tmp_path / "a.gguf")])
 
 
+def test_folders_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    from evomerge.checkpoints.locate import locate
+
+    folders = [str(tmp_path / name / "checkpoint-100") for name in ("math", "code")]
+    for folder in folders:
+        shutil.copytree(locate("zoo:sort"), folder)
+    found = find_contestants([*folders, "zoo:base"])
+    assert [each.label for each in found] == [*folders, "zoo:base"]
+
+
 def test_folders_zoo_models_and_recipes_have_names(tmp_path: Path) -> None:
     recipe = tmp_path / "mine.yml"
     recipe.write_text(RECIPE)
@@ -186,13 +196,3 @@ def test_adapters_are_applied(tmp_path: Path) -> None:
         before = subjects["model"].score(requests)
     with opener.open(adapted, {"model"}) as subjects:
         assert subjects["model"].score(requests) != pytest.approx(before, rel=1e-3)
-
-
-def test_folders_are_loaded_in_the_arithmetic_asked_for(tiny_llama: MakeModel) -> None:
-    from evomerge.checkpoints.loading import load_model
-
-    folder = tiny_llama(0)
-    assert load_model(folder).dtype == torch.bfloat16
-    assert load_model(folder, arithmetic="float32").dtype == torch.float32
-    with pytest.raises(CheckpointError, match="has no tokenizer that can be read"):
-        load_folder(folder, "cpu")

@@ -191,6 +191,14 @@ def test_racing_that_is_impossible_is_refused_when_asked_for_and_left_out_when_n
         assert find_race(settled) is None
 
 
+@pytest.mark.parametrize(("racing", "items"), [(False, 31), (None, 5)])
+def test_estimator_is_refused_where_nobody_is_dropped(racing: bool | None, items: int) -> None:
+    config = parse_config({**CONFIG, "racing": racing, "estimator": "control_variate"})
+    with pytest.raises(ConfigError, match="estimator: it is for what racing drops; leave it out"):
+        settle_racing(config, [make_task("a", items)])
+    assert settle_racing(config.model_copy(update={"racing": None}), [make_task("a", 31)]).racing
+
+
 def test_racing_happens_by_default_where_there_are_items_enough() -> None:
     settled = settle_racing(parse_config(CONFIG), [make_task("a", 31)])
     assert find_race(settled) == Race(0.1, 30, 10)

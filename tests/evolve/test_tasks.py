@@ -71,7 +71,10 @@ def test_items_in_a_file_are_divided_unless_it_names_splits(
     data.write_text("".join(rows))
     plain = {"name": "a", "evaluator": "exact_match", "data": str(data)}
     named = {"name": "b", "evaluator": "exact_match", "data": "zoo:sort"}
-    assert [task.divided for task in build_tasks(config(plain, named))] == [True, False]
+    assert [task.divided for task in build_tasks(config(plain, named, task_search_path=[]))] == [
+        True,
+        False,
+    ]
 
 
 def test_keys_of_the_run_reach_every_task_that_does_not_say_otherwise(config: MakeConfig) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -70,6 +71,29 @@ def test_merge_that_is_worse_than_a_parent_is_said_to_be() -> None:
     assert "The merge did NOT beat everything on 100 untouched test items" in verdict.sentence
     assert "It is no better than the parent mum (-0.050, p = 0.062)." in verdict.sentence
     assert "ties" not in verdict.sentence
+
+
+def test_model_that_is_surely_better_is_not_called_level() -> None:
+    verdict = judge(
+        WINNER, ("mum", "parent", scores(a=right(99))), ("ties", "default", scores(a=right(92)))
+    )
+    assert verdict.sentence.endswith(
+        " It is worse than the parent mum (-0.090, p = 0.008). "
+        "It is no better than ties (-0.020, p = 0.500)."
+    )
+    assert [line.ahead for line in verdict.lines] == [False, True, False]
+
+
+def test_tasks_that_the_run_wants_low_are_known_and_stored() -> None:
+    found = scores(a=right(90), prose=[2.0, 3.0], noise=[0.5, 0.4])
+    noise = replace(task("noise", 2), minimise=True)
+    tasks = [task("a", 100), task("prose", 2, higher=False), noise]
+    verdict = judge(("candidate 7", "winner", found), tasks=tasks)
+    assert verdict.lowered == ("prose", "noise")
+    stored = json.loads(json.dumps(verdict.to_values()))
+    assert read_verdict(stored).lowered == ("prose", "noise")
+    del stored["lowered"]
+    assert read_verdict(stored).lowered == ()
 
 
 def test_lead_that_may_be_chance_is_called_so() -> None:
@@ -191,7 +215,7 @@ def test_one_number_for_all_items_is_in_the_score_and_in_no_test() -> None:
     assert not mum.beaten
     assert verdict.untested == ("b",)
     assert verdict.sentence.endswith(
-        " B gives one number for all items: in the scores, but in no interval and no test."
+        " Task b gives one number for all items: in the scores, but in no interval and no test."
     )
 
 
@@ -204,7 +228,7 @@ def test_where_no_item_has_a_score_nothing_can_be_claimed() -> None:
     assert not verdict.better
     assert verdict.lines[1].p_value is None
     assert "Its lead may be chance over the parent mum (+0.800)." in verdict.sentence
-    assert "There is neither interval nor test, because a gives one number" in verdict.sentence
+    assert "There is neither interval nor test, because task a gives one number" in verdict.sentence
     assert verdict.sentence.endswith("The search saw what was asked by a: nothing is held out.")
     assert verdict.doubtful
 
@@ -222,7 +246,7 @@ def test_where_no_item_has_a_score_nothing_can_be_claimed() -> None:
             "Its search score of 0.920 holds, as far as can be told: "
             "it is off by +0.020 [-0.025, +0.094].",
         ),
-        (0.6, "Its search score of 0.600 was 0.300 [-0.345, -0.226] too low: the test items are"),
+        (0.6, "Its search score of 0.600 was 0.300 [+0.226, +0.345] too low: the test items are"),
     ],
 )
 def test_what_the_search_promised_too_much_is_said(claimed: float, words: str) -> None:
@@ -231,6 +255,23 @@ def test_what_the_search_promised_too_much_is_said(claimed: float, words: str) -
     assert words in verdict.sentence
     assert verdict.optimism is not None
     assert verdict.optimism.mean == pytest.approx(claimed - 0.9)
+
+
+@pytest.mark.parametrize("judge_is", [{"per_item": False}, {"holds_out": False}])
+def test_where_a_part_of_the_score_has_no_error_optimism_has_none_to_tell(
+    judge_is: dict[str, bool],
+) -> None:
+    tasks = [task("a", 50), task("b", 5, **judge_is)]
+    entries: list[tuple[str, str, Scores | str]] = [
+        ("winner", "winner", scores(a=right(25, 50), b=[0.5] * 5)),
+        ("parent", "parent", scores(a=right(20, 50), b=[0.4] * 5)),
+    ]
+    assert reach_verdict(tasks, entries, search_score=0.99).optimism is None
+
+
+def test_optimism_of_equal_scores_of_any_range_is_not_known() -> None:
+    entries: list[tuple[str, str, Scores | str]] = [("winner", "winner", scores(a=[3.2] * 20))]
+    assert reach_verdict([task("a", 20)], entries, search_score=3.5).optimism is None
 
 
 def test_marks_and_suspicions_are_part_of_the_sentence() -> None:

@@ -47,6 +47,8 @@ class Worker:
                 os.kill(os.getpid(), signal.SIGKILL)
         if verb == "exit":
             os._exit(3)
+        if verb == "fork":
+            os.fork()
         if verb in ("hang", "deaf"):
             open(tempfile.mkstemp()[1], "w").write("litter")
             with open(rest, "a") as log:
@@ -286,3 +288,9 @@ def test_killed_parent_leaves_neither_processes_nor_folders(target: str, tmp_pat
     wait_until(lambda: not alive(int(worker)), "the worker's end")
     wait_until(lambda: not alive(int(child)), "the child's end")
     assert not Path(folder).exists()
+
+
+def test_child_that_a_job_forks_and_lets_return_gives_no_second_answer(target: str) -> None:
+    with make("processes", target, workers=1) as executor:
+        results = [r.number for r in executor.run([job(0, "fork"), job(1), job(2), job(3)])]
+    assert results == [0, 1, 2, 3]

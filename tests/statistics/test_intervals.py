@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -157,6 +157,7 @@ def test_the_bootstrap_repeats_itself_and_asks_each_sample_alone() -> None:
 @given(
     st.lists(st.floats(-5, 5), min_size=2, max_size=30), st.floats(0.01, 50), st.floats(-100, 100)
 )
+@example([0.0, 1e-185], 1.0, 0.0)  # whose square is 0
 def test_the_bootstrap_moves_with_the_scores(
     values: Sequence[float], scale: float, shift: float
 ) -> None:

@@ -60,18 +60,18 @@ def test_fit_stands_at_the_top_of_the_penalised_likelihood(
 
 
 @settings(deadline=None, max_examples=25)
-@given(ANSWERS, PARTS, st.sampled_from([None, 2]), st.sampled_from([0.0, 0.5]))
+@given(ANSWERS, PARTS, st.sampled_from([None, 2]))
 def test_estimates_are_possible_scores_and_exact_where_all_is_met(
-    answers: Array, met: list[int], parents: int | None, plain: float
+    answers: Array, met: list[int], parents: int | None
 ) -> None:
     model = fit_item_response(answers[:3], GROUPS)
     known = None if parents is None else model.abilities[:parents]
     y = answers[3]
     ability = model.ability(y[met], met, parents=known)
-    found = estimate_means(model, y[met], met, ability, plain)
+    found = estimate_means(model, y[met], met, ability)
     assert found.shape == (2,)
     assert ((found >= 0) & (found <= 1)).all()
-    everything = estimate_means(model, y, range(12), ability, plain)
+    everything = estimate_means(model, y, range(12), ability)
     assert everything == pytest.approx([y[g == GROUPS].mean() for g in (0, 1)])
 
 
@@ -138,11 +138,6 @@ def test_few_answers_beat_their_own_mean_where_items_are_known() -> None:
         errors.append((ours - means, np.subtract(plain, means)))
     error, plain_error = (np.array(errors) ** 2).mean(axis=(0, 2))
     assert error < 0.7 * plain_error
-
-
-def test_all_weight_on_the_plain_mean_is_the_plain_mean() -> None:
-    model = fit_item_response([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
-    assert estimate_means(model, [1.0, 0.0], [0, 1], [2.0], plain=1.0) == pytest.approx([0.5])
 
 
 def test_scores_are_between_right_and_wrong() -> None:

@@ -202,7 +202,7 @@ def test_every_commit_is_told(tmp_path: Path) -> None:
         store.on_commit = lambda: commits.append(store.count())
         store.ask([row(0)])
         store.record([0], "f0", {}, objective=None, items=0, error="x")
-        store.add_effort(1.5, 2.5)
+        store.add_cost(1.5, 2.5)
         store.finish("finished", {"sentence": "so"})
     assert commits == [1, 1, 1, 1]
 
@@ -210,8 +210,8 @@ def test_every_commit_is_told(tmp_path: Path) -> None:
 def test_effort_adds_up_over_sittings_and_the_verdict_stays(tmp_path: Path) -> None:
     begin(tmp_path)
     with open_store(tmp_path, write=True) as store:
-        store.add_effort(1.5, 2.5)
-        store.add_effort(1.0, 0.25)
+        store.add_cost(1.5, 2.5)
+        store.add_cost(1.0, 0.25)
         store.finish("finished", {"sentence": "so"})
         store.finish("finished")
         run = store.run()

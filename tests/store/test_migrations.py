@@ -35,7 +35,7 @@ def test_store_of_an_older_shape_is_brought_to_the_newest(
     store_of_shape(tmp_path / "new.db", len(STEPS), monkeypatch)
     with open_store(tmp_path, write=True) as store:
         store.create("old", config={}, seed=0, models={}, versions={}, tasks={})
-        store.add_effort(1.0, 2.0)
+        store.add_cost(1.0, 2.0)
         run = store.run()
     assert run is not None
     assert run.wall_seconds == 1.0
