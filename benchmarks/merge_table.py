@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from signal import SIGKILL
 from statistics import median
 from typing import Any
 
@@ -146,10 +147,18 @@ def _mergekit_row(name: str, kept: Method, start: dict[str, float]) -> list[str]
     return [name, _engine(kept["ours"])[0], *_engine(kept["theirs"]), *faster]
 
 
+def _ending(runs: Sequence[dict[str, Any]]) -> str:
+    """Say what became of runs none of which ended well."""
+    if not runs:
+        return "–"
+    last = runs[-1]
+    return f"> {last['wall']:.0f}, stopped" if last["code"] == -SIGKILL else "failed"
+
+
 def _engine(runs: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
     walls = _walls(runs)
     if not walls:
-        return ("failed" if runs else "–"), "–", "–"
+        return _ending(runs), "–", "–"
     good = [run for run in runs if not run["code"]]
     wall = f"{min(walls):.2f}" + (f" ({median(walls):.2f})" if len(walls) > 1 else " (one run)")
     memory = max(run["anonymous"] for run in good) / 2**20
