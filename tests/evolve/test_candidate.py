@@ -27,7 +27,8 @@ from evomerge.records import Item
 
 def judge(recipe, items):
     asked = sorted({item["split"] for item in items})
-    held = sorted({thing.fields["split"] for thing in gc.get_objects() if type(thing) is Item and thing.task == "spied"})
+    found = [thing for thing in gc.get_objects() if type(thing) is Item and thing.task == "spied"]
+    held = sorted({item.fields["split"] for item in found})
     with open(LOG, "a") as log:
         log.write(json.dumps([asked, held]) + "\\n")
     return [float(item["x"]) for item in items]
