@@ -47,6 +47,6 @@ def _describe(folder: Path) -> dict[str, Any]:
         "done": sum(row.state != "asked" for row in search),
         "of": run.config["search"]["evaluations"] if run else 0,
         "best score": max(scores, default=None),
-        "verdict": {True: "better", False: "not better"}.get(verdict.get("better"), ""),  # type: ignore[arg-type]  # None is not a key
+        "verdict": "better" if verdict.get("better") else "not better" if verdict else "",
         "begun": begun,
     }
