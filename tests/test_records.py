@@ -42,7 +42,9 @@ def test_failures_and_nan_never_rank_above_a_number(
     found = [Evaluated(np.zeros(1), objectives, failure=why) for objectives, why in results]
     ordered = sorted(found, key=lambda result: result.rank_key)
     assert all(not math.isnan(value) for result in ordered for value in result.rank_key)
-    fine = [not result.failure and not math.isnan(result.objectives[0]) for result in ordered]
+    fine = [
+        not result.failure and not any(map(math.isnan, result.objectives)) for result in ordered
+    ]
     assert fine == sorted(fine)
 
 
