@@ -5,6 +5,7 @@
 #                   FAMILY=FOLDER keeps the models, SIZE=tiny, SPARSE_GB=10, BENCH="--repeats 1 …"
 # make bench-eval  scorers, racing and estimators, into docs/evaluation.md: PARTS="scorer racing",
 #                  SMOLLM2=FOLDER of examples/smollm2/prepare.py, BENCH="--quick"
+# make bench-paper  the table of docs/paper.md: FAMILIES=FOLDER keeps the models, BENCH="--quick"
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
 
 PYTHON ?= python3
@@ -18,11 +19,12 @@ FAMILY ?=
 SPARSE_GB ?= 0
 BENCH ?= --write
 PARTS ?= scorer racing estimators
+FAMILIES ?= build/alphabets
 BIN := $(VENV)/bin
 KERNELS := $(wildcard evomerge/tensor_ops/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-kernels bench-merge bench-eval clean
+.PHONY: demo test check bench bench-kernels bench-merge bench-eval bench-paper clean
 
 demo: $(VENV)/installed
 	$(BIN)/evomerge demo
@@ -50,6 +52,9 @@ bench-merge: $(VENV)/installed
 
 bench-eval: $(VENV)/evaluated
 	$(BIN)/python benchmarks/evaluation.py --parts $(PARTS) --smollm2 $(SMOLLM2) $(BENCH)
+
+bench-paper: $(VENV)/installed
+	$(BIN)/python benchmarks/paper.py --families $(FAMILIES) $(BENCH)
 
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(KERNELS)
 	$(PYTHON) -m venv $(VENV)

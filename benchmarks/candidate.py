@@ -74,7 +74,7 @@ def run_search(config: RunConfig, executor: Executor, candidates: int) -> tuple[
     names = [name for name in [config.genome.base_model, *config.genome.models] if name]
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder), write=True) as store:
         trials = Trials(store, tasks, executor, models.fingerprints(names), config.seed)
-        searcher = build_searcher(config, len(genome.space))
+        searcher = build_searcher(config, genome.space)
         start = time.perf_counter()
         search(searcher, genome, trials, evaluations=candidates)
         wall = time.perf_counter() - start

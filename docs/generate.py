@@ -29,7 +29,7 @@ in a recipe may be a number, a gradient over the layers, or a list of values wit
 All arithmetic is done in float32 or wider and rounded once to the result's dtype. Blocks are read
 as float32: of float64 models only what `passthrough` copies unscaled keeps its last digits.
 """
-FILLED_IN = ("dimension", "seed", "target", "setup")
+FILLED_IN = ("space", "seed", "target", "setup")
 
 
 def write_cli_page() -> str:

@@ -104,6 +104,8 @@ class Outcome:
         failure: why there are no (or not all) scores; empty when all went well.
         raced_out: it met only some of the items, because its rival was clearly better.
         audit: task name -> measure -> value, as evomerge.evaluation.audit names them.
+        layers: how many layers were run, and how many would have been if paths shared nothing;
+            what a cohort shares is told with its first candidate.
     """
 
     fingerprint: str
@@ -112,6 +114,7 @@ class Outcome:
     failure: str = ""
     raced_out: bool = False
     audit: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    layers: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)

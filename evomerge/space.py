@@ -3,15 +3,21 @@
 Knows nothing of models. Searchers work on the unit cube [0, 1]^n; `decode` maps a point of it to
 values in the genes' own units: a number's range is stretched over [0, 1], choices share it in
 equal parts (of three, [0, 1/3) is the first).
+
+Many points decode to the same values. `settle` returns the one that stands for all of them, so
+that equal candidates are equal genomes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from evomerge.types import Genome
 
 DIGITS = 6
@@ -21,12 +27,42 @@ Choice = float | bool | str
 
 @dataclass(frozen=True, slots=True)
 class Gene:
-    """One value to be found: a number in [low, high], or one of `choices` where there are any."""
+    """One value to be found: a number in [low, high], or one of `choices` where there are any.
+
+    Attributes:
+        name: what it is called, in its space and in messages.
+        low: the least value of a number.
+        high: the greatest value of a number.
+        choices: the values of a gene that is no number, in any order.
+        start: the value that a search begins with or near; if None the likeliest choice, where
+            `chances` are given, and else the middle of the range.
+        chances: how likely each choice is where a search begins, positive, their sum 1; equal if
+            absent.
+        needs: name of a gene of choices, earlier in the space, without which this one has no
+            effect: where that gene has none, or its choice is False, 0 or ''.
+    """
 
     name: str
     low: float = 0.0
     high: float = 1.0
     choices: tuple[Choice, ...] = ()
+    start: Choice | None = None
+    chances: tuple[float, ...] = ()
+    needs: str | None = None
+
+    @property
+    def odds(self) -> tuple[float, ...]:
+        """The chance of each choice where a search begins; empty for a number."""
+        return self.chances or tuple(1.0 / len(self.choices) for _ in self.choices)
+
+    @property
+    def beginning(self) -> float:
+        """The place in [0, 1] of the value that a search begins with or near."""
+        if self.start is not None:
+            return self.place(self.start)
+        if self.chances:
+            return self.place(self.choices[self.chances.index(max(self.chances))])
+        return 0.5
 
     def has_room(self) -> bool:
         """Tell whether there is more than one value."""
@@ -51,6 +87,16 @@ class Gene:
             return (self.choices.index(value) + 0.5) / len(self.choices)
         return min(max((float(value) - self.low) / (self.high - self.low), 0.0), 1.0)
 
+    def quantile(self, share: float) -> float:
+        """Return a place by the share of all draws below it, in [0, 1].
+
+        Choices are drawn by their chances, numbers evenly; so a uniform `share` draws the gene.
+        """
+        if not self.choices:
+            return share
+        index = sum(bound <= share for bound in accumulate(self.odds))
+        return self.place(self.choices[min(index, len(self.choices) - 1)])
+
 
 class SearchSpace:
     """An ordered set of genes.
@@ -58,8 +104,11 @@ class SearchSpace:
     Args:
         genes: at least one, names distinct, low < high or several different choices.
 
+    Attributes:
+        choosing: which genes have choices: bool, shape (genes,).
+
     Raises:
-        ValueError: when that does not hold.
+        ValueError: when that does not hold, or a gene begins with or needs what there is not.
     """
 
     def __init__(self, genes: Sequence[Gene]) -> None:
@@ -69,7 +118,10 @@ class SearchSpace:
             )
         if len({gene.name for gene in genes}) != len(genes):
             raise ValueError("gene names must be distinct")
+        for problem in _complain(genes):
+            raise ValueError(problem)
         self.genes = tuple(genes)
+        self.choosing = np.array([bool(gene.choices) for gene in genes])
 
     def __len__(self) -> int:
         return len(self.genes)
@@ -82,6 +134,15 @@ class SearchSpace:
         """Return the middle of the unit cube, shape (genes,)."""
         return np.full(len(self), 0.5)
 
+    def start(self) -> "Genome":
+        """Return the point that a search begins with or near, shape (genes,)."""
+        return np.array([gene.beginning for gene in self.genes], dtype=np.float64)
+
+    def quantile(self, shares: "NDArray[np.float64]") -> "Genome":
+        """Return `Gene.quantile` of every gene; uniform `shares`, shape (genes,), draw a point."""
+        places = [gene.quantile(share) for gene, share in zip(self.genes, shares, strict=True)]
+        return np.array(places, dtype=np.float64)
+
     def decode(self, genome: "Genome") -> dict[str, Choice]:
         """Map a point of the unit cube to {gene name: number in [low, high], or choice}."""
         point = self.clip(genome)
@@ -93,6 +154,25 @@ class SearchSpace:
         """Map {gene name: value} back to the unit cube; numbers outside a range are clipped."""
         return np.array([gene.place(values[gene.name]) for gene in self.genes], dtype=np.float64)
 
+    def settle(self, genome: "Genome") -> "Genome":
+        """Return the point that stands for all that decode alike, shape (genes,).
+
+        Every value lies at its own place (a choice in the middle of its part, a number rounded as
+        it is decoded), and genes without effect where a search begins.
+        """
+        values = self.decode(genome)
+        return np.where(self._in_effect(values), self.encode(values), self.start())
+
+    def effective(self, genome: "Genome") -> "NDArray[np.bool_]":
+        """Tell which genes have an effect at a point, shape (genes,); see `Gene.needs`."""
+        return self._in_effect(self.decode(genome))
+
+    def _in_effect(self, values: Mapping[str, Choice]) -> "NDArray[np.bool_]":
+        on: dict[str, bool] = {}
+        for gene in self.genes:
+            on[gene.name] = not gene.needs or (on[gene.needs] and bool(values[gene.needs]))
+        return np.array(list(on.values()))
+
     def describe(self) -> list[dict[str, object]]:
         """Return one row per gene: name, and low and high or choices."""
         return [
@@ -101,3 +181,27 @@ class SearchSpace:
             else {"name": gene.name, "low": gene.low, "high": gene.high}
             for gene in self.genes
         ]
+
+
+def _complain(genes: Sequence[Gene]) -> Iterator[str]:
+    """Yield what is wrong with where genes begin and what they need."""
+    earlier: dict[str, Gene] = {}
+    for gene in genes:
+        if gene.start is not None and not _holds(gene, gene.start):
+            yield f"gene {gene.name} cannot begin with {gene.start!r}"
+        if gene.chances and not _are_chances(gene):
+            yield f"gene {gene.name} needs a positive chance for every choice, their sum 1"
+        if gene.needs and (gene.needs not in earlier or all(earlier[gene.needs].choices)):
+            yield f"gene {gene.name} needs {gene.needs!r}, which is no earlier gene that can be off"
+        earlier[gene.name] = gene
+
+
+def _holds(gene: Gene, value: Choice) -> bool:
+    if gene.choices:
+        return value in gene.choices
+    return not isinstance(value, str) and gene.low <= value <= gene.high
+
+
+def _are_chances(gene: Gene) -> bool:
+    fit = len(gene.chances) == len(gene.choices) and min(gene.chances) > 0.0
+    return fit and abs(sum(gene.chances) - 1.0) < 1e-9

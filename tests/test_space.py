@@ -1,6 +1,7 @@
 """The unit cube and the genes' own units."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ BOUNDS = st.tuples(st.floats(-1e3, 1e3), st.floats(1e-9, 1e3)).map(lambda b: (b[
 SPACES = st.lists(BOUNDS.filter(lambda b: b[0] < b[1]), min_size=1, max_size=5).map(
     lambda bounds: SearchSpace([Gene(f"gene {k}", *b) for k, b in enumerate(bounds)])
 )
+SWITCH = Gene("on", choices=(False, True))
 
 
 @settings(deadline=None, max_examples=150)
@@ -67,9 +69,21 @@ def test_a_genome_of_another_length_is_refused() -> None:
         ([Gene("a", 0, 1), Gene("a", 0, 2)], "gene names must be distinct"),
         ([Gene("a", choices=("x",))], "or several choices"),
         ([Gene("a", choices=("x", "x"))], "or several choices"),
+        ([Gene("a", start=1.5)], "gene a cannot begin with 1.5"),
+        ([Gene("a", start="x")], "gene a cannot begin with 'x'"),
+        ([Gene("a", choices=("x", "y"), start="z")], "gene a cannot begin with 'z'"),
+        ([Gene("a", chances=(0.5, 0.5))], "gene a needs a positive chance for every choice"),
+        ([replace(SWITCH, chances=(0.5, 0.6))], "gene on needs a positive chance for every choice"),
+        ([replace(SWITCH, chances=(0.0, 1.0))], "gene on needs a positive chance for every choice"),
+        ([replace(SWITCH, chances=(1.0,))], "gene on needs a positive chance for every choice"),
+        ([Gene("a", needs="on")], "gene a needs 'on', which is no earlier gene that can be off"),
+        ([Gene("a", needs="on"), SWITCH], "gene a needs 'on', which is no earlier gene"),
+        ([Gene("b"), Gene("a", needs="b")], "gene a needs 'b', which is no earlier gene"),
+        ([Gene("b", choices=(1, "x")), Gene("a", needs="b")], "gene a needs 'b', which is no"),
+        ([replace(SWITCH, needs="on")], "gene on needs 'on', which is no earlier gene"),
     ],
 )
-def test_a_space_without_room_is_refused(genes: list[Gene], message: str) -> None:
+def test_an_impossible_space_is_refused(genes: list[Gene], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SearchSpace(genes)
 
@@ -107,3 +121,76 @@ def test_numbers_and_choices_stand_side_by_side() -> None:
     space = SearchSpace([Gene("a", 0, 2), Gene("b", choices=(False, True)), Gene("c", -1, 1)])
     assert space.decode(np.array([0.25, 0.7, 0.5])) == {"a": 0.5, "b": True, "c": 0.0}
     assert space.encode({"a": 0.5, "b": True, "c": 0.0}).tolist() == [0.25, 0.75, 0.5]
+
+
+def test_a_search_begins_where_the_genes_say() -> None:
+    genes = [
+        Gene("a", -1, 1),
+        Gene("b", 0, 10, start=2.0),
+        Gene("c", choices=("x", "y", "z"), start="z", chances=(0.8, 0.1, 0.1)),
+        Gene("d", choices=("x", "y", "z"), chances=(0.2, 0.7, 0.1)),
+        Gene("e", choices=("x", "y", "z")),
+    ]
+    assert np.allclose(SearchSpace(genes).start(), [0.5, 0.2, 5 / 6, 0.5, 0.5])
+    assert genes[3].odds == (0.2, 0.7, 0.1)
+    assert genes[4].odds == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert genes[0].odds == ()
+
+
+@settings(deadline=None, max_examples=100)
+@given(weights=st.lists(st.integers(1, 50), min_size=2, max_size=6), seed=st.integers(0, 99))
+def test_uniform_shares_draw_choices_by_their_chances(weights: list[int], seed: int) -> None:
+    chances = tuple(weight / sum(weights) for weight in weights)
+    gene = Gene("a", choices=tuple(map(str, range(len(weights)))), chances=chances)
+    shares = (np.arange(1000) + np.random.default_rng(seed).random()) / 1000
+    found = [gene.value(gene.quantile(share)) for share in shares]
+    for choice, chance in zip(gene.choices, chances, strict=True):
+        assert abs(found.count(choice) / 1000 - chance) <= 0.002
+    assert gene.value(gene.quantile(1.0)) == gene.choices[-1]
+
+
+def test_uniform_shares_are_places_of_numbers() -> None:
+    space = SearchSpace([Gene("a", -1, 1), Gene("b", choices=("x", "y"))])
+    assert space.quantile(np.array([0.37, 0.6])).tolist() == [0.37, 0.75]
+
+
+@st.composite
+def switched_spaces(draw: st.DrawFn) -> SearchSpace:
+    """Numbers and choices, any of which may need an earlier gene with choices."""
+    genes: list[Gene] = []
+    for k in range(draw(st.integers(1, 8))):
+        needs = draw(st.sampled_from([None, *(g.name for g in genes if g.choices)]))
+        if draw(st.booleans()):
+            choices = draw(st.permutations([False, "x", "y"]))
+            genes.append(Gene(f"{k}", choices=tuple(choices), start="x", needs=needs))
+        else:
+            genes.append(Gene(f"{k}", -0.3, 2.0, start=0.123456, needs=needs))
+    return SearchSpace(genes)
+
+
+@settings(deadline=None, max_examples=200)
+@given(space=switched_spaces(), seed=st.integers(0, 999))
+def test_points_that_decode_alike_settle_at_one_point(space: SearchSpace, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    point = rng.random(len(space))
+    settled = space.settle(point)
+    values, kept = space.decode(point), space.decode(settled)
+    effective = space.effective(point)
+    for gene, counts in zip(space.genes, effective, strict=True):
+        assert kept[gene.name] == (values[gene.name] if counts else gene.start)
+        needed = values[gene.needs] if gene.needs else True
+        assert counts <= bool(needed)
+    assert np.array_equal(space.settle(settled), settled)
+    assert np.array_equal(space.effective(settled), effective)
+    moved = np.where(effective, space.encode(values) + rng.uniform(-1e-9, 1e-9), rng.random())
+    assert np.array_equal(space.settle(moved), settled)
+
+
+def test_gene_without_effect_silences_those_that_need_it() -> None:
+    kind = Gene("kind", choices=("", "x"), start="x", needs="on")
+    space = SearchSpace([SWITCH, kind, Gene("size", start=0.25, needs="kind"), Gene("b")])
+    off = np.array([0.1, 0.9, 0.8, 0.7])
+    assert space.effective(off).tolist() == [True, False, False, True]
+    assert space.settle(off).tolist() == [0.25, 0.75, 0.25, 0.7]
+    assert space.effective(np.array([0.9, 0.1, 0.8, 0.7])).tolist() == [True, True, False, True]
+    assert space.effective(np.array([0.9, 0.9, 0.8, 0.7])).all()

@@ -86,7 +86,24 @@ def build_model(config: Mapping[str, Any], dtype: str, device: str = "cpu") -> A
     return model.to(device).eval()
 
 
-def load_model(folder: Path, device: str = "cpu", *, arithmetic: str | None = None) -> Any:
+def complete_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a config.json with every default spelled out, under today's names.
+
+    None where transformers does not know the architecture, or takes offence at a value.
+    """
+    from transformers import AutoConfig
+
+    settings = {k: v for k, v in config.items() if k not in ("model_type", "auto_map")}
+    try:
+        found: dict[str, Any] = AutoConfig.for_model(config["model_type"], **settings).to_dict()
+    except Exception:  # each architecture refuses in its own way
+        return None
+    return found
+
+
+def load_model(
+    folder: Path, device: str = "cpu", *, arithmetic: str | None = None, trust: bool = False
+) -> Any:
     """Load a causal language model from a folder or from a GGUF file, as transformers does.
 
     Args:
@@ -94,6 +111,7 @@ def load_model(folder: Path, device: str = "cpu", *, arithmetic: str | None = No
         device: where it lives.
         arithmetic: dtype of its parameters; the folder's own if None, the fastest one here for
             that if 'fastest'.
+        trust: whether code in the folder is run, where it has any.
 
     Raises:
         CheckpointError: transformers cannot load it.
@@ -105,7 +123,7 @@ def load_model(folder: Path, device: str = "cpu", *, arithmetic: str | None = No
     place = _place(folder)
     logging.disable_progress_bar()  # ours is the one that people see
     try:
-        model = AutoModelForCausalLM.from_pretrained(**place, dtype="auto")
+        model = AutoModelForCausalLM.from_pretrained(**place, dtype="auto", trust_remote_code=trust)
     except Exception as error:  # each architecture refuses in its own way
         raise CheckpointError(
             f"transformers cannot load {folder}: {_reason(error)}",
@@ -126,7 +144,7 @@ def load_tokenizer(folder: Path) -> Any:
 
     place = _place(folder)
     try:
-        return AutoTokenizer.from_pretrained(**place)
+        return AutoTokenizer.from_pretrained(**place, trust_remote_code=False)
     except Exception as error:  # the Rust library raises the bare class
         raise CheckpointError(
             f"{folder} has no tokenizer that can be read: {_reason(error)}",

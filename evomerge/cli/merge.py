@@ -66,6 +66,15 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
         None, "--transformers-cache", help="Where models from the hub are kept."
     ),
     lenient: bool = typer.Option(False, "--lenient", help="Unknown keys are warnings."),
+    compact: bool = typer.Option(
+        False, "--compact", help="Keep each layer of a path once; loading it runs code from it."
+    ),
+    check_drift: bool | None = typer.Option(
+        None,
+        "--check-drift/--no-check-drift",
+        help="Run a path and its baked folder and compare them. Default: where memory allows.",
+        show_default=False,
+    ),
     force: bool = typer.Option(False, "--force", help="Replace an existing folder."),
     quiet: bool = typer.Option(False, "--quiet/--no-quiet", help="No progress line."),
     verbose: int = typer.Option(0, "-v", count=True, help="Log what is going on."),
@@ -94,13 +103,16 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
     from evomerge.engine import Liberties, merge
     from evomerge.logging_config import configure_logging
     from evomerge.recipe import load_recipe
+    from evomerge.recipe.path import has_scales
 
     if verbose:
         configure_logging(verbose=True)
     _allow_many_files()
+    loaded = load_recipe(recipe, lenient=lenient)
+    computing = choose_device("cuda" if cuda or gpu_rich else device)
     with ProgressLine() as progress:
         folder = merge(
-            load_recipe(recipe, lenient=lenient),
+            loaded,
             out,
             seed=seed,
             shard_bytes=read_size(shard),
@@ -109,10 +121,22 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
             model_card=card,
             allow_nonfinite=nonfinite,
             threads=threads or None,
-            device=choose_device("cuda" if cuda or gpu_rich else device),
+            device=computing,
             liberties=Liberties(mixed_architectures=crimes, truncate_embeddings=truncate),
+            compact=compact,
             progress=None if quiet else progress,
         )
+        if has_scales(loaded) and not compact:
+            from evomerge.evolve.drift_record import record_drift
+
+            record_drift(
+                loaded,
+                folder,
+                seed=seed,
+                device=computing,
+                wanted=check_drift,
+                progress=None if quiet else progress,
+            )
     typer.echo(str(folder))
 
 

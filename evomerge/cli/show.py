@@ -74,6 +74,7 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
     elif raced_out:
         furthest = sorted(raced_out, key=lambda c: -c.objective)[:top]
         print_table("All were raced out; best by estimate", [_raced_out(c) for c in furthest])
+    _print_layers(search)
     for c in failed[:3]:
         console.print(f"failed: {c.label}: {c.error}", markup=False)
     if row.verdict:
@@ -81,6 +82,22 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
         print_verdict(read_verdict(row.verdict))
     for task, measures in _winner_audit(candidates).items():
         console.print(f"The winner's answers to {task}: {describe_measures(measures)}.")
+
+
+def _print_layers(search: list[Any]) -> None:
+    """Say what paths saved by being tried together, phase by phase."""
+    from evomerge.cli.output import console
+
+    for phase in dict.fromkeys(c.phase for c in search):
+        found = [c.layers for c in search if c.phase == phase]
+        run, asked = map(sum, zip(*found, strict=True))
+        if asked:
+            told = f" ({phase})" if phase else ""
+            console.print(
+                f"Layers{told}: {run:,} run of {asked:,} asked for, {asked / max(run, 1):.1f} "
+                "times fewer, because paths that begin alike were scored together",
+                markup=False,
+            )
 
 
 def _winner_audit(candidates: list[Any]) -> dict[str, Any]:
@@ -100,6 +117,7 @@ def _raced_out(c: Any) -> dict[str, Any]:
 def _candidate(c: Any) -> dict[str, Any]:
     return {
         "candidate": c.label.removeprefix("candidate "),
+        **({"phase": c.phase} if c.phase else {}),
         "search score": c.objective,
         "items": c.items,
         "merge s": c.seconds.get("merge", float("nan")),

@@ -6,6 +6,7 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from evomerge.config.check_space import check_space
 from evomerge.config.settings import RUN_WIDE, GenomeSettings, RunConfig, TaskSettings
 from evomerge.errors import Problem, UnknownName
 from evomerge.evaluation import EVALUATORS, Evaluator
@@ -18,10 +19,9 @@ from evomerge.search import SEARCHERS
 
 def find_problems(config: RunConfig) -> Iterator[Problem]:
     """Find everything that is wrong."""
-    genome = config.genome
-    yield from _check_name(METHODS, genome.merge_method, "genome.merge_method")
-    if genome.merge_method in METHODS.names():
-        yield from _check_genome(genome)
+    yield from check_space(config.genome)
+    if config.genome.merges:
+        yield from _check_merge(config.genome)
     names = [task.name for task in config.tasks]
     for index, task in enumerate(config.tasks):
         path = f"tasks[{index}]"
@@ -37,15 +37,19 @@ def find_problems(config: RunConfig) -> Iterator[Problem]:
         yield from _check_timeout(config.executor.name)
 
 
-def _check_genome(genome: GenomeSettings) -> Iterator[Problem]:
+def _check_merge(genome: GenomeSettings) -> Iterator[Problem]:
+    if genome.merge_method is None:
+        yield Problem("genome.merge_method", "field required")
+        return
+    yield from _check_name(METHODS, genome.merge_method, "genome.merge_method")
+    if genome.merge_method not in METHODS.names():
+        return
     spec = METHODS.get(genome.merge_method)
     parents = [m for m in genome.models if spec.base == "none" or m != genome.base_model]
     if spec.base == "required" and not genome.base_model:
         yield Problem("genome.base_model", f"{spec.name} needs a base model")
     if all(model == genome.base_model for model in genome.models):
         yield Problem("genome.models", "there is no model besides the base")
-    if len(set(genome.models)) < len(genome.models):
-        yield Problem("genome.models", "a model stands twice")
     if len(parents) < spec.min_models or (spec.max_models and len(parents) > spec.max_models):
         most = spec.max_models or "any number"
         yield Problem(
@@ -75,7 +79,7 @@ def _check_task(task: TaskSettings, path: str) -> Iterator[Problem]:
 def _check_search(config: RunConfig) -> Iterator[Problem]:
     name = config.search.algorithm
     searcher = SEARCHERS.get(name)
-    taken = ("dimension", "seed")
+    taken = ("space", "seed")
     yield from _check_options(searcher, config.search.options, "search", taken=taken)
     if config.random_init and "mean" not in inspect.signature(searcher).parameters:
         yield Problem("random_init", f"{name} has no starting point that could be drawn")

@@ -16,7 +16,9 @@ def is_foreign(document: Any) -> bool:
     """Tell whether a run file says nothing that mergekit-evolve would not understand."""
     if not isinstance(document, dict) or not document.keys() <= KEYS:
         return False
-    tasks = document.get("tasks")
+    tasks, genome = document.get("tasks"), document.get("genome")
+    if isinstance(genome, dict) and "space" in genome:
+        return False
     return isinstance(tasks, list) and bool(tasks) and all(_is_foreign_task(t) for t in tasks)
 
 

@@ -17,10 +17,16 @@ RUN_WIDE = (
 
 
 class GenomeSettings(Document):
-    """What may vary: mergekit-evolve's `genome:` block, and a few keys more."""
+    """What may vary: mergekit-evolve's `genome:` block, and a few keys more.
 
+    `space` says what is searched: the weights of a merge; paths through the layers of all models,
+    of which the first gives both ends; one choice a depth; the weights, and then paths through the
+    winner and each model; or a merge and a path through it at once.
+    """
+
+    space: Literal["parameters", "data_flow", "depth_wise", "both", "joint"] = "parameters"
     models: list[str] = Field(min_length=1)
-    merge_method: str
+    merge_method: str | None = None
     base_model: str | None = None
     layer_granularity: int = Field(default=0, ge=0)
     filters: dict[str, list[str]] | list[str] | None = None
@@ -32,6 +38,35 @@ class GenomeSettings(Document):
     parameters: dict[str, bool | float | str] = Field(default_factory=dict)
     dtype: DType | None = None
     tokenizer_source: str | None = None
+    repeats: int = Field(default=1, ge=1)
+    slots: int | None = Field(default=None, ge=1)
+    scales: Literal["none", "slots", "matrix", "network"] = "slots"
+    scale_range: tuple[float, float] = (0.5, 1.5)
+    scale_grid: list[float] = Field(default=[0.8, 1.0, 1.25])
+    input_scale_target: Literal["stream", "delta"] = "stream"
+    stages: bool | None = None
+    shortest: int | None = Field(default=None, ge=1)
+    longest: int | None = Field(default=None, ge=1)
+    most_distinct: int | None = Field(default=None, ge=1)
+    together: int = Field(default=2, ge=1)
+    skip: bool = True
+    exportable: bool = True
+
+    @property
+    def merges(self) -> bool:
+        """Tell whether weights are searched."""
+        return self.space in ("parameters", "both", "joint")
+
+    @property
+    def has_paths(self) -> bool:
+        """Tell whether paths are searched."""
+        return self.space != "parameters"
+
+    @property
+    def in_stages(self) -> bool:
+        """Tell whether layers are searched first, all scales 1, and then scales."""
+        staged = self.has_paths and self.scales == "slots"
+        return staged if self.stages is None else self.stages
 
     @property
     def fixed(self) -> dict[str, bool | float | str]:

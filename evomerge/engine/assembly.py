@@ -15,6 +15,9 @@ from evomerge.recipe.check import inputs_of
 from evomerge.recipe.model import Module, Recipe, Slice, Source
 
 Model = str | Recipe
+AS_IT_IS: Mapping[str, Any] = {"scale": (None,), "shift": (None,)}
+"""The parameters of passthrough with which a tensor stays as it is."""
+
 Wanted = list[tuple[Model, str]]
 """What is looked for: the tensor of that name, of that ingredient."""
 
@@ -57,6 +60,8 @@ class Assembly:
                 depths = (t, (offset + step) / deepest)
                 yield from self._layer(section, part, layout, (offset + step, step), depths)
             offset += length
+        for name in self._named_heads(layout, slices[0]):
+            yield from self._whole(section, slices[0], name)
         for name in (*layout.after, *self._untied_heads(layout)):
             yield from self._whole(section, slices[-1], name)
 
@@ -79,13 +84,26 @@ class Assembly:
 
     def _untied_heads(self, layout: Layout) -> list[str]:
         """Return heads that the reference ties to its embedding and another model does not."""
-        home = self.ingredients[self.reference]
-        if layout is not home.modules[0] or not is_tied(home.config):
-            return []
-        if any(is_head(name) for name in home.tensors):
+        if not self._is_tied(layout):
             return []
         untied = [i for i in self.ingredients.values() if not is_tied(i.config)]
         return sorted({name for i in untied for name in i.tensors if is_head(name)})
+
+    def _named_heads(self, layout: Layout, first: Slice) -> list[str]:
+        """Return heads tied in every model that a filter of the first slice names for themselves.
+
+        So a passthrough says that the embedding is scaled, and the head that was tied to it not.
+        """
+        if not self._is_tied(layout) or self._untied_heads(layout) or self.spec.max_models != 1:
+            return []
+        rules = (rule for _, schedule in first.parameters for rule in schedule.rules)
+        return list(dict.fromkeys(r.filter for r in rules if r.filter and is_head(r.filter)))
+
+    def _is_tied(self, layout: Layout) -> bool:
+        """Tell whether the reference has an embedding for a head, in this module."""
+        home = self.ingredients[self.reference]
+        tied = layout is home.modules[0] and is_tied(home.config)
+        return tied and not any(is_head(name) for name in home.tensors)
 
     def _whole(self, section: Module, part: Slice, name: str) -> Iterator[TensorPlan]:
         """Plan a tensor outside the layers: it has the same name in every model.
@@ -143,13 +161,13 @@ class Assembly:
             return
         start, inputs = (moved[0], moved[1:]) if base else (None, moved)
         dtype, copied = self._dtype(name, owners, moved)
-        names = [own_name(node, name) for node in inputs]
+        names = [name if is_head(name) else own_name(node, name) for node in inputs]
         values = {} if copied else settle(self.recipe, self.spec, scope, name, names, depths[0])
         plan = TensorPlan(
             name, dtype, self.spec, tuple(inputs or moved), start, values, self.seed, depths[1],
             copied,
         )  # fmt: skip
-        as_it_is = values.get("scale", 0) == (None,) and moved[0].dtype == dtype
+        as_it_is = values == AS_IT_IS and moved[0].dtype == dtype
         yield replace(plan, copied=True) if as_it_is else plan
 
     def _lacking(
@@ -167,9 +185,8 @@ class Assembly:
     def _copy(self, name: str, tensor: Input) -> TensorPlan:
         dtype, _ = self._dtype(name, [self.reference], [tensor])
         spec = METHODS.get("passthrough")
-        values: Mapping[str, Any] = {"scale": (None,)}
         copied = dtype == tensor.dtype
-        return TensorPlan(name, dtype, spec, (tensor,), None, values, self.seed, 0.0, copied)
+        return TensorPlan(name, dtype, spec, (tensor,), None, AS_IT_IS, self.seed, 0.0, copied)
 
     def _fits(self, name: str, owners: list[Model], tensors: list[Input]) -> bool:
         shapes: dict[tuple[int, ...], str] = {}

@@ -5,12 +5,15 @@ from copy import deepcopy
 from typing import Any
 
 from evomerge.checkpoints.architecture import Layout
+from evomerge.checkpoints.loading import complete_config
 from evomerge.engine.ingredients import Ingredient
 from evomerge.errors import CheckpointError
 from evomerge.recipe.model import Module, Recipe
 
 NOT_PER_LAYER = ("architectures", "token_id", "token_ids")
 """Ends of keys whose lists are as long as the layers by chance only."""
+
+KINDS = "layer_types"
 
 Ingredients = Mapping[str | Recipe, Ingredient]
 Picked = list[tuple[Ingredient, int]]
@@ -63,6 +66,7 @@ def _restack(config: dict[str, Any], label: str, layout: Layout, picked: Picked)
     scope = config
     for part in path:
         scope = scope[part]
+    scope |= _kinds_of_layers(scope)
     scope[key] = len(picked)
     for name, value in scope.items():
         as_long = isinstance(value, list) and len(value) == layout.layers
@@ -74,7 +78,7 @@ def _setting(origin: Ingredient, path: Sequence[str], key: str, layer: int) -> A
     scope: Any = origin.config
     for part in path:
         scope = scope.get(part) or {}
-    values = scope.get(key)
+    values = scope.get(key) or _kinds_of_layers(scope).get(key)
     if not isinstance(values, list) or layer >= len(values):
         raise CheckpointError(
             f"config.json of {origin.label} has no {key} for layer {layer}, "
@@ -82,3 +86,11 @@ def _setting(origin: Ingredient, path: Sequence[str], key: str, layer: int) -> A
             "Save the model again with a newer transformers, or add the list by hand",
         )
     return values[layer]
+
+
+def _kinds_of_layers(scope: Mapping[str, Any]) -> dict[str, Any]:
+    """Spell out which layers slide where a configuration leaves it to the layers' numbers."""
+    if KINDS in scope or not any(value for key, value in scope.items() if "sliding" in key):
+        return {}
+    complete = complete_config(scope) or {}
+    return {KINDS: complete[KINDS]} if complete.get(KINDS) else {}

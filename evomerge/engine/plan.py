@@ -139,6 +139,7 @@ class Plan:
         tokenizer: what is written beside the weights.
         seed: of random masks.
         warnings: what a user should know.
+        path: the path with scaled inputs that was baked into `recipe`; None where none was.
     """
 
     recipe: Recipe
@@ -148,6 +149,7 @@ class Plan:
     tokenizer: Any
     seed: int
     warnings: tuple[str, ...]
+    path: Recipe | None = None
 
     @property
     def shapes(self) -> list[Shape]:

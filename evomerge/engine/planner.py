@@ -10,8 +10,11 @@ from evomerge.checkpoints.architecture import (
     Layout,
     is_head,
     is_optional,
+    is_tied,
 )
+from evomerge.checkpoints.likeness import find_unlike
 from evomerge.engine.assembly import Assembly
+from evomerge.engine.bake import bake
 from evomerge.engine.configuration import write_configuration
 from evomerge.engine.findings import Findings
 from evomerge.engine.ingredients import Ingredient
@@ -19,9 +22,10 @@ from evomerge.engine.models import Models
 from evomerge.engine.parameters import idle_filters
 from evomerge.engine.plan import Plan, TensorPlan, main_dtype
 from evomerge.engine.vocabulary import Vocabularies
-from evomerge.errors import CheckpointError, InvalidDocument
+from evomerge.errors import CheckpointError, InvalidDocument, RecipeError
 from evomerge.methods import METHODS
 from evomerge.recipe.model import Module, Recipe
+from evomerge.recipe.path import has_scales, is_path
 from evomerge.registry import suggest
 
 
@@ -58,10 +62,13 @@ class _Planner:
         self.spec = METHODS.get(recipe.method)
         self.findings = Findings(f"merge of {', '.join(recipe.models)}")
         self.ingredients: dict[str | Recipe, Ingredient] = {}
+        self.warnings: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
         self._open_all()
         self._check_architectures()
+        asked = self.recipe
+        self._settle_path()
         sections = self._sections()
         self.findings.stop()
         for layout, section in sections:
@@ -81,12 +88,14 @@ class _Planner:
         self.findings.stop()
         config = self._config(tensors, sections)
         self.findings.stop()
-        warnings = (*self.vocabularies.warnings, *idle_filters(self.recipe, tensors))
+        warnings = (
+            *self.warnings, *self.vocabularies.warnings, *idle_filters(self.recipe, tensors)
+        )  # fmt: skip
         if any(tensor.dtype == "F64" and not tensor.copied for tensor in tensors):
             warnings += ("float64 tensors are merged in float32: about 7 digits are right",)
         return Plan(
             self.recipe, self.spec, tensors, config, self.vocabularies.files,
-            self.seed, warnings,
+            self.seed, warnings, asked if asked != self.recipe else None,
         )  # fmt: skip
 
     @property
@@ -131,6 +140,32 @@ class _Planner:
             self.findings.wrong(
                 "", f"the models differ in architecture: {told}; --allow-crimes merges what fits"
             )
+
+    def _settle_path(self) -> None:
+        """Check a path before anything else, and turn its input scales into factors of weights."""
+        if self.findings.problems or not is_path(self.recipe):
+            return
+        unlike = find_unlike({i.label: i.config for i in self.ingredients.values()})
+        ends = [self.ingredients[self.recipe.slices[k].sources[0].model] for k in (0, -1)]
+        first, last = (end.config.get("vocab_size") for end in ends)
+        if first != last and not all(is_tied(end.config) for end in ends):
+            self.findings.wrong(
+                "slices", f"the path begins in {ends[0].label}, which has {first} tokens, and ends "
+                f"in {ends[1].label}, which has {last}: let it end where it begins",
+            )  # fmt: skip
+        elif not has_scales(self.recipe):
+            self.warnings = tuple(unlike)
+        else:
+            for line in unlike:
+                self.findings.wrong("slices", line)
+            self._bake()
+
+    def _bake(self) -> None:
+        try:
+            self.recipe = bake(self.recipe, self.ingredients)
+        except RecipeError as error:
+            for problem in error.problems:
+                self.findings.wrong(problem.path, problem.message)
 
     def _sections(self) -> list[tuple[Layout, Module | None]]:
         """Pair each module of the reference with what the recipe says of it (None: it is taken)."""

@@ -10,6 +10,7 @@ import torch
 from evomerge.checkpoints.reader import ITEM_BYTES
 from evomerge.checkpoints.writer import Shards, atomic_folder, check_target, partition, write_text
 from evomerge.engine.card import write_card
+from evomerge.engine.compact import MODELING, plan_compact, write_modeling
 from evomerge.engine.lora import merge_into_adapter
 from evomerge.engine.models import Models
 from evomerge.engine.plan import Plan, TensorPlan
@@ -37,6 +38,7 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
     threads: int | None = None,
     device: str = "cpu",
     liberties: Liberties | None = None,
+    compact: bool = False,
     verdict: str = "",
     progress: Progress | None = None,
 ) -> Path:
@@ -54,6 +56,8 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
         threads: how many tensors are merged side by side; all cores if None. Same bits for any.
         device: where blocks are computed: 'cpu' or 'cuda'.
         liberties: what is allowed against good sense; nothing if None.
+        compact: whether a path keeps every layer once; loading it then needs
+            `trust_remote_code=True`.
         verdict: Markdown for the model card about how good the result is.
         progress: told of every finished tensor.
 
@@ -73,7 +77,10 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
         return merge_into_adapter(recipe, Path(out), seed=seed, replace=replace)
     target, models = Path(out), Models()
     check_target(target, replace=replace)
-    plan = make_plan(recipe, models, seed=seed, liberties=liberties)
+    if compact:
+        plan = plan_compact(recipe, models, seed=seed)
+    else:
+        plan = make_plan(recipe, models, seed=seed, liberties=liberties)
     logger.info("%d tensors by %s, %s", len(plan.tensors), plan.spec.name, plan.dtype)
     for warning in plan.warnings:
         logger.warning("%s", warning)
@@ -85,6 +92,8 @@ def merge(  # noqa: PLR0913 - what a user may decide about one merge
     with atomic_folder(target, expected_bytes=size, replace=replace) as folder:
         _write_weights(folder, plan, shard_bytes, pool, progress)
         _write_rest(folder, plan, copy_tokenizer_files)
+        if compact:
+            write_text(folder / MODELING, write_modeling(plan.config))
         if model_card:
             prints = models.fingerprints(recipe.models)
             write_text(folder / "README.md", write_card(plan, prints, verdict=verdict))

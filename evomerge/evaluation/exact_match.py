@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.language import THRESHOLD, LanguageGate
 from evomerge.records import Item
 from evomerge.types import LanguageModel
 
@@ -21,6 +22,11 @@ class ExactMatch(Evaluator):
         pattern: regular expression; the answer is its last match (its first group, if it has
             one), as in "the last number".
         ignore_case: whether case does not count.
+        language: the language that answers must be in (ISO 639 code for `fasttext`); any if
+            absent.
+        detector: what tells it: `fasttext` (needs the extra `language`), or `alphabet:A-P` (the
+            share of such letters).
+        threshold: the certainty an answer must be above.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("prompt", "target")
@@ -32,6 +38,9 @@ class ExactMatch(Evaluator):
         stop: str | Sequence[str] = (),
         pattern: str | None = None,
         ignore_case: bool = False,
+        language: str | None = None,
+        detector: str = "fasttext",
+        threshold: float = THRESHOLD,
     ) -> None:
         if type(max_new_tokens) is not int or max_new_tokens < 1:
             raise ValueError("max_new_tokens must be a whole number of at least 1")
@@ -44,6 +53,7 @@ class ExactMatch(Evaluator):
         except re.error as error:
             raise ValueError(f"pattern is not a regular expression: {error}") from None
         self.ignore_case = ignore_case
+        self.gate = LanguageGate(language, detector, threshold)
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         prompts = [item.fields["prompt"] for item in items]
@@ -53,7 +63,8 @@ class ExactMatch(Evaluator):
     def _grade(self, answer: str, target: str | Sequence[str]) -> float:
         targets = [target] if isinstance(target, (str, int, float)) else target
         found = self._fold(self._extract(answer))
-        return float(any(found == self._fold(str(text)) for text in targets))
+        admitted = self.gate.admits(answer, self.audit)
+        return float(admitted and any(found == self._fold(str(text)) for text in targets))
 
     def _extract(self, answer: str) -> str:
         if self.pattern is None:

@@ -1,18 +1,23 @@
 """Which language an answer is in: one door to fastText's identifier, and to alphabets.
 
 A detector is a function (text, language) -> certainty, 0 to 1, that the text is in the language.
+A gate lets those answers count that one is certain enough of.
 """
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from evomerge.errors import EvaluationError, MissingExtra
+from evomerge.evaluation.audit import Audit
 from evomerge.registry import suggest
 
 Detector: TypeAlias = Callable[[str, str], float]
 
 THRESHOLD = 0.5
 """An answer is in a language when a detector is more certain than this."""
+
+NONE = "none"
+"""The detector that lets every answer count."""
 
 KNOWN = "Known: fasttext, and alphabet:LETTERS as in alphabet:A-Z or alphabet:aeiou"
 
@@ -36,6 +41,38 @@ def build_detector(name: str, language: str) -> Detector:
     raise EvaluationError(
         f"unknown language detector {name!r}{suggest(kind, ['fasttext', 'alphabet'])}", KNOWN
     )
+
+
+class LanguageGate:
+    """Lets answers count that are in a language.
+
+    Args:
+        language: as the detector knows it; None where every answer counts.
+        detector: as `build_detector` takes it, or `none`, which lets every answer count.
+        threshold: the certainty an answer must be above, from 0 to below 1.
+
+    Raises:
+        ValueError: there can be no such threshold.
+        EvaluationError: there is no such detector, or it does not know the language.
+        MissingExtra: `fasttext` is not installed.
+    """
+
+    def __init__(
+        self, language: str | None, detector: str = "fasttext", threshold: float = THRESHOLD
+    ) -> None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold is a certainty from 0 to below 1, not {threshold!r}")
+        self._language, self._threshold = language or "", threshold
+        asked = language is not None and detector != NONE
+        self._detector = build_detector(detector, self._language) if asked else None
+
+    def admits(self, answer: str, audit: Audit) -> bool:
+        """Tell whether an answer counts, and note in `audit` whether it is in the language."""
+        if self._detector is None:
+            return True
+        right = self._detector(answer, self._language) > self._threshold
+        audit.note_language(right)
+        return right
 
 
 class FastText:

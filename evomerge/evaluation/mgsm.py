@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
-from evomerge.evaluation.language import THRESHOLD, build_detector
+from evomerge.evaluation.language import THRESHOLD, LanguageGate
 from evomerge.evaluation.numerals import PATTERNS, Notation, find_last_number, notation_of
 from evomerge.records import Item
 from evomerge.registry import suggest
@@ -72,17 +72,14 @@ class MGSM(Evaluator):
     ) -> None:
         if type(max_new_tokens) is not int or max_new_tokens < 1:
             raise ValueError("max_new_tokens must be a whole number of at least 1")
-        if not 0 <= threshold < 1:
-            raise ValueError(f"threshold is a certainty from 0 to below 1, not {threshold!r}")
         if numbers is not None and numbers not in PATTERNS:
             raise ValueError(f"numbers must be one of {', '.join(PATTERNS)}, not {numbers!r}")
         self.language = language
-        self.threshold = threshold
         self.template = _find_template(template, language)
         self.numbers: Notation = numbers or notation_of(language)
         self.max_new_tokens = max_new_tokens
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        self._detector = None if detector == "none" else build_detector(detector, language)
+        self.gate = LanguageGate(language, detector, threshold)
 
     def check_items(self, task: str, items: Sequence[Item]) -> None:
         """Check that every item has a question and a number."""
@@ -102,12 +99,8 @@ class MGSM(Evaluator):
     def _grade(self, answer: str, result: Decimal | None) -> float:
         found = find_last_number(answer, self.numbers)
         self.audit.note_extraction(found is not None)
-        right = found is not None and found == result
-        if self._detector is not None:
-            in_language = self._detector(answer, self.language) > self.threshold
-            self.audit.note_language(in_language)
-            right = right and in_language
-        return float(right)
+        admitted = self.gate.admits(answer, self.audit)
+        return float(admitted and found is not None and found == result)
 
 
 def _find_template(template: str | None, language: str) -> str:

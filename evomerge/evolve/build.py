@@ -12,10 +12,11 @@ from evomerge.config import RunConfig
 from evomerge.engine import Models
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import EVALUATORS
+from evomerge.evolve.phases import Encoding, plan_phases
 from evomerge.evolve.tasks import build_tasks
 from evomerge.executors import EXECUTORS, Executor
-from evomerge.genome import ParameterSpace
 from evomerge.search import SEARCHERS, Searcher
+from evomerge.space import SearchSpace
 
 __all__ = ["Setup", "build_executor", "build_genome", "build_searcher", "build_tasks"]
 
@@ -41,28 +42,18 @@ def judges_models(config: RunConfig) -> bool:
     return bool(_subjects(config) - {"recipe"})
 
 
-def build_genome(config: RunConfig, models: Models) -> ParameterSpace:
-    """Make the genome; reads the models' headers."""
-    genome = config.genome
-    return ParameterSpace(
-        genome.models,
-        genome.merge_method,
-        models.layout(genome.base_model or genome.models[0]),
-        base_model=genome.base_model,
-        layer_granularity=genome.layer_granularity,
-        filters=genome.components,
-        own_embeddings=genome.own_embeddings,
-        allow_negative_weights=genome.allow_negative_weights,
-        smooth=genome.smooth,
-        ranges=genome.ranges,
-        parameters=genome.fixed,
-        dtype=genome.dtype,
-        tokenizer_source=genome.tokenizer_source,
-    )
+def build_genome(config: RunConfig, models: Models) -> Encoding:
+    """Make the genome with which the search begins; reads the models' headers."""
+    return plan_phases(config, models)[0].make(None)
 
 
-def build_searcher(config: RunConfig, dimension: int) -> Searcher:
+def build_searcher(config: RunConfig, space: SearchSpace, phase: int = 0) -> Searcher:
     """Make the searcher.
+
+    Args:
+        config: the run file.
+        space: what is searched.
+        phase: number of the part of the search, each of which has draws of its own.
 
     Raises:
         ConfigError: an option has an impossible value.
@@ -73,7 +64,7 @@ def build_searcher(config: RunConfig, dimension: int) -> Searcher:
     if config.random_init and "mean" in inspect.signature(make).parameters:
         options = {"mean": "random"} | options
     try:
-        return make(dimension, seed=config.seed, **options)
+        return make(space, seed=config.seed + phase, **options)
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError("run file", [Problem("search", str(error) or "bad option")]) from None
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from evomerge.config import RunConfig, TaskSettings
 from evomerge.errors import EvaluationError
-from evomerge.evaluation import Audit, Task
+from evomerge.evaluation import Task
 from evomerge.evaluation.python_function import PythonFunction
+from evomerge.evolve.attempt import Attempt
 from evomerge.evolve.build import Setup, build_executor
 from evomerge.evolve.candidate import Worker
 from evomerge.evolve.rivals import parent_trials
@@ -63,15 +64,18 @@ class Registrar(Worker):
         outcomes = super().__call__(job).outcomes
         return Census(job.number, outcomes, self._options)
 
-    def _race(
-        self, subjects: Mapping[str, Any], audits: Mapping[str, Audit], job: Job
-    ) -> tuple[dict[str, dict[str, float]], bool]:
+    def _race(self, group: Sequence[Attempt], job: Job) -> None:
+        for attempt in group:
+            if attempt.goes_on:
+                with attempt.at("evaluate"):
+                    self._ask(attempt, job)
+
+    def _ask(self, attempt: Attempt, job: Job) -> None:
         for name in job.items:
             function = _function(self._tasks[name])
             assert function is not None
-            function.audit = audits[name]
-            self._options[name] = function.find_out(name, subjects["model"])
-        return {}, False
+            function.audit = attempt.audits[name]
+            self._options[name] = function.find_out(name, attempt.subjects["model"])
 
 
 def _function(task: Task) -> PythonFunction | None:

@@ -1,23 +1,26 @@
-"""The end of a run: re-evaluate the short list, face the rivals, write the winner once."""
+"""The end of a run: the winner faces its rivals on untouched items, and is written once."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from evomerge.checkpoints.loading import find_device
 from evomerge.checkpoints.reader import Checkpoint
 from evomerge.checkpoints.writer import write_text
 from evomerge.config import RunConfig
 from evomerge.engine import merge
-from evomerge.errors import EvaluationError, OutputError
+from evomerge.errors import EvaluationError, EvoMergeException, OutputError
 from evomerge.evaluation.audit import find_suspicions
 from evomerge.evolve.comparison import Scores
 from evomerge.evolve.confirmation import confirm
-from evomerge.evolve.rivals import default_trials, parent_trials
+from evomerge.evolve.drift import Drift, collect_texts
+from evomerge.evolve.drift_record import record_drift
+from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, reach_verdict
-from evomerge.genome import ParameterSpace
-from evomerge.recipe import Recipe, parse_recipe
-from evomerge.records import Evaluated
-from evomerge.search import Searcher
+from evomerge.recipe import Recipe
+from evomerge.recipe.path import has_scales
 from evomerge.store import RACED_OUT, CandidateRow
 from evomerge.types import Progress
 
@@ -25,69 +28,10 @@ BEST = "best"
 CARD = "README.md"
 
 
-def short_list(
-    rows: Sequence[CandidateRow],
-    searcher: Searcher,
-    genome: ParameterSpace,
-    count: int,
-    *,
-    leaders: Sequence[str] | None = None,
-) -> list[Trial]:
-    """Return the best distinct merges of the search, and what the searcher itself recommends.
-
-    What was raced out is listed only where nothing else is. Scores of rounds that had their own
-    items cannot be compared: there the list is made of those that led the search, the latest
-    first, and then of the last rounds' best.
-
-    Args:
-        rows: of the search.
-        searcher: when it has been told everything.
-        genome: decodes its recommendation.
-        count: how many, besides the recommendation.
-        leaders: labels of those that led the search, the latest first, where every round had its
-            own items.
-
-    Raises:
-        EvaluationError: no candidate of the search succeeded.
-    """
-    done = [row for row in rows if row.objective is not None]
-    if not done:
-        reason = next((row.error for row in rows if row.error), "no candidate was evaluated")
-        raise EvaluationError(f"all {len(rows)} candidates failed; the first: {reason}")
-    done = [row for row in done if row.state != RACED_OUT] or done
-    order = sorted(done, key=lambda row: (-(row.objective or 0.0), row.number))
-    if leaders is not None:
-        place = {label: k for k, label in enumerate(leaders)}
-        order = sorted(order, key=lambda row: (place.get(row.label, len(place)), -row.round))
-    distinct: dict[str, CandidateRow] = {}
-    for row in order:
-        distinct.setdefault(row.fingerprint, row)
-    best = list(distinct.values())[:count]
-    listed = [Trial(row.label, parse_recipe(dict(row.recipe))[0]) for row in best]
-    mean = [Trial("distribution mean", genome.decode(point)) for point in searcher.recommend()]
-    return listed + mean
-
-
-def choose_winner(
-    finalists: Sequence[Trial], trials: Trials, progress: Progress | None = None
-) -> tuple[Trial, Evaluated]:
-    """Re-evaluate the short list on validation items and return the best of it.
-
-    Raises:
-        EvaluationError: none of them could be evaluated.
-    """
-    _begin(progress, "validation", len(finalists))
-    results = trials.run("validation", 0, finalists, "validation")
-    _end(progress)
-    place = max(range(len(results)), key=lambda k: (results[k].rank_key, -k))
-    if results[place].failure:
-        raise EvaluationError(f"no finalist could be validated: {results[place].failure}")
-    return finalists[place], results[place]
-
-
 def face_rivals(
     winner: Trial,
-    config: RunConfig,
+    parents: Sequence[Trial],
+    defaults: Sequence[Trial],
     trials: Trials,
     *,
     search_score: float | None,
@@ -95,7 +39,6 @@ def face_rivals(
     progress: Progress | None = None,
 ) -> Verdict:
     """Evaluate winner, parents and default recipes on the untouched test items; judge."""
-    parents, defaults = parent_trials(config.genome), default_trials(config.genome)
     everyone = [winner, *parents, *defaults]
     _begin(progress, "test", len(everyone))
     results = trials.run("test", 0, everyone, "test")
@@ -126,6 +69,7 @@ def export(
     *,
     verdict: Verdict,
     scores: Scores,
+    compact: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Path, Verdict]:
     """Write the winner to `folder`/best, read it back, and score what was written.
@@ -136,6 +80,7 @@ def export(
         config: of the run.
         verdict: on the winner as it was in memory.
         scores: its scores on the test items.
+        compact: whether a path keeps every layer once.
         progress: told of every tensor.
 
     Returns:
@@ -149,16 +94,32 @@ def export(
         folder / BEST,
         seed=config.seed,
         replace=True,
+        compact=compact,
         verdict=verdict.sentence,
         progress=progress,
     )
     if not Checkpoint(str(best)).entries:
         raise OutputError(f"{best} holds no tensors after the export")
+    baked = has_scales(recipe) and not compact
+    drift = _measure_drift(recipe, best, config, progress) if baked else None
     confirmed = verdict.add_check(*confirm(best, config, scores, progress))
     card = best / CARD
     text = card.read_text(encoding="utf-8")
     write_text(card, text.replace(verdict.sentence, confirmed.sentence, 1))
-    return best, confirmed
+    return best, replace(confirmed, drift=drift.to_values() if drift else None)
+
+
+def _measure_drift(
+    recipe: Recipe, best: Path, config: RunConfig, progress: Progress | None
+) -> Drift | None:
+    """Hold the folder against the path that was judged, on what the run asks."""
+    texts: list[str] = []
+    device = config.executor.device or find_device()
+    with suppress(EvoMergeException):  # files of items may be gone by now: random texts do as well
+        texts = collect_texts(build_tasks(config))
+    return record_drift(
+        recipe, best, texts=texts, seed=config.seed, device=device, progress=progress
+    )
 
 
 def search_scores(rows: Sequence[CandidateRow]) -> Mapping[str, float]:

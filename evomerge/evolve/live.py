@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evomerge.engine import Models, Plan, Resident, make_plan, merge
+from evomerge.engine.compact import is_compact
 from evomerge.recipe import Recipe
 from evomerge.recipe.fingerprint import hash_values
 
@@ -71,6 +72,8 @@ class LiveModel:
 def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "TransformersModel":
     """Load a model folder or GGUF file as transformers does.
 
+    No code in a folder is run but what `evomerge merge --compact` has written there.
+
     Args:
         folder: or file.
         device: where the model lives.
@@ -82,7 +85,8 @@ def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "Tr
     from evomerge.checkpoints.loading import load_model, load_tokenizer
     from evomerge.inference.transformers_model import TransformersModel
 
-    module = load_model(folder, device, arithmetic=arithmetic or "fastest")
+    trust = is_compact(folder)
+    module = load_model(folder, device, arithmetic=arithmetic or "fastest", trust=trust)
     return TransformersModel(module, load_tokenizer(folder))
 
 

@@ -1,12 +1,12 @@
 """The search: ask, run, tell, record. Resuming is the same loop over a store that knows more."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evomerge.evolve.estimators import make_estimator
+from evomerge.evolve.phases import Encoding
 from evomerge.evolve.racing import Heat, draw_items
 from evomerge.evolve.trials import RIVAL, Trial, Trials
-from evomerge.genome import ParameterSpace
 from evomerge.records import Evaluated, Race
 from evomerge.search import Searcher
 from evomerge.types import Progress
@@ -20,18 +20,40 @@ class Incumbent:
     result: Evaluated
 
 
-def search(
+@dataclass(frozen=True, eq=False)
+class Progressed:
+    """How far a search is.
+
+    Attributes:
+        incumbent: the best known so far, which met all items of some round.
+        rounds: how many there have been.
+        candidates: how many there have been.
+        leaders: labels of those that were incumbent after some round of the last phase, the latest
+            first.
+    """
+
+    incumbent: Incumbent | None = None
+    rounds: int = 0
+    candidates: int = 0
+    leaders: Sequence[str] = field(default_factory=list)
+
+
+BEGINNING = Progressed()
+
+
+def search(  # noqa: PLR0913 - a part of a search, and all it begins with
     searcher: Searcher,
-    genome: ParameterSpace,
+    genome: Encoding,
     trials: Trials,
     *,
     evaluations: int,
-    incumbent: Incumbent | None = None,
+    after: Progressed = BEGINNING,
+    phase: str = "",
     race: Race | None = None,
     batch: int | None = None,
     progress: Progress | None = None,
-) -> list[str]:
-    """Spend the budget.
+) -> Progressed:
+    """Spend the budget of a phase.
 
     Every round asks for one batch (the last one for what the budget leaves), tries it, and tells
     the results in candidate order, whenever they came. So a run that is replayed from its store
@@ -45,24 +67,25 @@ def search(
         searcher: proposes genomes.
         genome: decodes them.
         trials: tries recipes.
-        evaluations: how many candidates in all.
-        incumbent: the best known before the search, which met all search items.
+        evaluations: how many candidates.
+        after: what was before; rounds and candidates are counted on.
+        phase: what people call this part of a search of several.
         race: how candidates that are clearly behind the incumbent are dropped; None: they are not.
         batch: items per task and round, drawn anew; None: all search items in every round.
         progress: told of every finished candidate.
 
     Returns:
-        Labels of those that were incumbent after some round, the latest first.
+        How far the search is then.
     """
     if progress:
-        progress.begin("search", evaluations)
-    round_ = 0
+        progress.begin(phase or "search", evaluations)
+    round_, incumbent = after.rounds, after.incumbent
     leaders: list[str] = []
     while searcher.asked < evaluations:
-        first = searcher.asked
-        points = searcher.ask(min(searcher.batch, evaluations - first))
+        first = after.candidates + searcher.asked
+        points = searcher.ask(min(searcher.batch, evaluations - searcher.asked))
         cohort = [
-            Trial(f"candidate {first + k}", genome.decode(point), point)
+            Trial(f"candidate {first + k}", genome.decode(point), point, phase)
             for k, point in enumerate(points)
         ]
         items = draw_items(trials.tasks, "search", batch=batch, seed=trials.seed, round_=round_)
@@ -81,7 +104,7 @@ def search(
         round_ += 1
     if progress:
         progress.end()
-    return leaders[::-1]
+    return Progressed(incumbent, round_, after.candidates + evaluations, leaders[::-1])
 
 
 def _meet_again(incumbent: Incumbent, trials: Trials, round_: int, heat: Heat) -> Incumbent:

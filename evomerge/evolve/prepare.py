@@ -1,19 +1,23 @@
 """Before a run starts: find everything that is wrong, and write nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evomerge.config import RunConfig, apply_effort
-from evomerge.engine import Models, make_plan
+from evomerge.config import GenomeSettings, RunConfig, apply_effort
+from evomerge.engine import Models, Plan, make_plan
+from evomerge.engine.compact import plan_compact
 from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
-from evomerge.evolve.build import build_genome, build_searcher, judges_models
+from evomerge.evolve.build import build_searcher, judges_models
+from evomerge.evolve.phases import Phase, plan_phases
 from evomerge.evolve.racing import find_race, settle_racing
-from evomerge.evolve.rivals import default_trials, parent_trials
+from evomerge.evolve.rivals import find_rivals
 from evomerge.evolve.tasks import build_tasks
-from evomerge.genome import ParameterSpace
+from evomerge.evolve.trials import Trial
+from evomerge.recipe import Recipe, is_path
 from evomerge.store import FILE, open_store
 
 
@@ -24,16 +28,24 @@ class Preparation:
     Attributes:
         models: all that the run file names.
         tasks: with their items.
-        genome: of the search.
+        phases: of the search.
+        genes: most that a phase has.
+        parents: every model as it is.
+        defaults: what people merge these models by without searching.
         judges_models: whether a task looks at merges themselves, not only at their recipes.
-        model_bytes: size of one merge.
+        model_bytes: size of the largest merge.
+        live_bytes: size of what a worker holds in memory.
     """
 
     models: Models
     tasks: tuple[Task, ...]
-    genome: ParameterSpace
+    phases: tuple[Phase, ...]
+    genes: int
+    parents: tuple[Trial, ...]
+    defaults: tuple[Trial, ...]
     judges_models: bool
     model_bytes: int
+    live_bytes: int
 
 
 def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> Preparation:
@@ -54,17 +66,51 @@ def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> P
         )
     models = Models()
     tasks = build_tasks(config)
-    genome = build_genome(config, models)
-    build_searcher(config, len(genome.space))
-    trials = [*parent_trials(config.genome), *default_trials(config.genome)]
-    plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in trials]
-    make_plan(genome.decode(genome.space.middle()), models)
+    phases = plan_phases(config, models)
+    genes, examples = _rehearse(config, phases)
+    parents, defaults = find_rivals(config.genome, models)
+    plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in (*parents, *defaults)]
+    plans += [_plan(recipe, config.genome, models) for recipe in examples]
     _refuse_twins(config, models)
     judging = judges_models(config)
     if judging and not begun:
-        _refuse_nonfinite(models, plans[-1].recipe.models)
-    size = sum(shape.bytes for shape in plans[0].shapes)
-    return Preparation(models, tasks, genome, judging, size)
+        _refuse_nonfinite(models, config.genome)
+    sizes = [sum(shape.bytes for shape in plan.shapes) for plan in plans]
+    live = _count_live_bytes(config.genome, sizes[: len(parents)])
+    return Preparation(models, tasks, phases, genes, parents, defaults, judging, max(sizes), live)
+
+
+def _count_live_bytes(genome: GenomeSettings, parents: Sequence[int]) -> int:
+    """Return what a worker holds: one model, or all that lend layers, and merges beside them.
+
+    Args:
+        genome: settings.
+        parents: sizes of the base, if there is one, and of all models.
+    """
+    if not genome.has_paths:
+        return parents[0]
+    return sum(parents[-len(genome.models) :]) + 2 * parents[0] * genome.merges
+
+
+def _rehearse(config: RunConfig, phases: Sequence[Phase]) -> tuple[int, list[Recipe]]:
+    """Make every phase's genome and searcher, as if the middle of each had won.
+
+    Returns:
+        Most genes of a phase, and the winners.
+    """
+    genes, winners = 0, list[Recipe]()
+    for number, phase in enumerate(phases):
+        genome = phase.make(None if phase.after is None else winners[phase.after])
+        build_searcher(config, genome.space, number)
+        winners.append(genome.decode(genome.space.middle()))
+        genes = max(genes, len(genome.space))
+    return genes, winners
+
+
+def _plan(recipe: Recipe, genome: GenomeSettings, models: Models) -> Plan:
+    """Plan what may win, in the form in which it would be written."""
+    compact = is_path(recipe) and not genome.exportable
+    return plan_compact(recipe, models) if compact else make_plan(recipe, models)
 
 
 def _refuse_twins(config: RunConfig, models: Models) -> None:
@@ -89,8 +135,8 @@ def _forget_false_start(folder: Path) -> bool:
     return True
 
 
-def _refuse_nonfinite(models: Models, references: tuple[str, ...]) -> None:
-    for reference in references:
+def _refuse_nonfinite(models: Models, genome: GenomeSettings) -> None:
+    for reference in dict.fromkeys(filter(None, [genome.base_model, *genome.models])):
         if found := find_nonfinite(models[reference]):
             raise nonfinite_error(reference, *found)
 
@@ -101,8 +147,10 @@ def check_run(config: RunConfig) -> dict[str, Any]:
     preparation = prepare(config, None)
     race = find_race(settle_racing(config, preparation.tasks))
     items = {split: sum(len(t.items[split]) for t in preparation.tasks) for split in SPLITS}
+    names = [phase.name for phase in preparation.phases]
     return {
-        "genes": len(preparation.genome.space),
+        **({"phases": ", ".join(names)} if len(names) > 1 else {}),
+        "genes": preparation.genes,
         "candidates": config.search.evaluations,
         "tasks": len(config.tasks),
         **{f"{split} items": count for split, count in items.items()},

@@ -2,6 +2,8 @@
 
 from evomerge.checkpoints.locate import display_name, tell_apart
 from evomerge.config import GenomeSettings
+from evomerge.engine import Models, make_plan
+from evomerge.errors import RecipeError
 from evomerge.evolve.trials import Trial
 from evomerge.recipe import Recipe, Slice, Source, Tokenizer, constant
 from evomerge.recipe.model import freeze_parameters
@@ -9,13 +11,40 @@ from evomerge.recipe.model import freeze_parameters
 TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
 
 
+def find_rivals(
+    genome: GenomeSettings, models: Models
+) -> tuple[tuple[Trial, ...], tuple[Trial, ...]]:
+    """Return parents, and the recipes to compare with.
+
+    Where layers are stacked, models need not be alike: recipes that do not fit them are left out.
+    """
+    parents, defaults = parent_trials(genome), default_trials(genome)
+    if not genome.merges:
+        known = defaults if len(genome.models) > 1 else []
+        defaults = [trial for trial in known if _fits(trial.recipe, models)]
+    return tuple(parents), tuple(defaults)
+
+
+def _fits(recipe: Recipe, models: Models) -> bool:
+    try:
+        make_plan(recipe, models)
+    except RecipeError:
+        return False
+    return True
+
+
 def parent_trials(genome: GenomeSettings) -> list[Trial]:
     """Return the base and every model, each as it is."""
     base = [genome.base_model] if genome.base_model else []
     models = list(dict.fromkeys([*base, *genome.models]))
     labels = tell_apart([display_name(model) for model in models], models)
-    recipes = [_recipe(genome, "passthrough", [model]) for model in models]
+    recipes = [pass_through(genome, model) for model in models]
     return [Trial(label, recipe) for label, recipe in zip(labels, recipes, strict=True)]
+
+
+def pass_through(genome: GenomeSettings, model: str) -> Recipe:
+    """Return the recipe of a model as it is."""
+    return _recipe(genome, "passthrough", [model])
 
 
 def default_trials(genome: GenomeSettings) -> list[Trial]:

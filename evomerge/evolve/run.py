@@ -11,28 +11,22 @@ from typing import Any
 from evomerge.checkpoints.writer import check_target
 from evomerge.config import RunConfig, apply_effort, load_config, parse_config
 from evomerge.errors import EvaluationError, StoreError
-from evomerge.evolve.build import build_executor, build_searcher
+from evomerge.evolve.build import build_executor
 from evomerge.evolve.census import take_census
 from evomerge.evolve.comparison import Scores
-from evomerge.evolve.finish import (
-    BEST,
-    choose_winner,
-    export,
-    face_rivals,
-    search_scores,
-    short_list,
-)
+from evomerge.evolve.expedition import search_all
+from evomerge.evolve.finalists import choose_winner
+from evomerge.evolve.finish import BEST, export, face_rivals, search_scores
 from evomerge.evolve.forecast import Forecast, make_forecast
-from evomerge.evolve.loop import Incumbent, search
+from evomerge.evolve.loop import Incumbent
 from evomerge.evolve.prepare import Preparation, prepare
 from evomerge.evolve.provenance import record_run, refuse_changes
 from evomerge.evolve.racing import Heat, draw_items, find_race, settle_racing
-from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.tasks import build_tasks
-from evomerge.evolve.trials import Trial, Trials
+from evomerge.evolve.trials import Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
-from evomerge.recipe import Recipe, fingerprint_recipe
+from evomerge.recipe import Recipe, fingerprint_recipe, is_path
 from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
 
@@ -155,7 +149,13 @@ def _carry_on(
     best = None
     if preparation.judges_models:
         best, verdict = export(
-            recipe, store.folder, config, verdict=verdict, scores=scores, progress=progress
+            recipe,
+            store.folder,
+            config,
+            verdict=verdict,
+            scores=scores,
+            compact=is_path(recipe) and not config.genome.exportable,
+            progress=progress,
         )
     store.finish("finished", verdict.to_values())
     row = store.run()
@@ -171,34 +171,24 @@ def _evolve(
     progress: Progress | None,
     tell_forecast: Tell | None,
 ) -> tuple[Verdict, Recipe, Scores]:
-    genome, tasks = preparation.genome, preparation.tasks
+    tasks = preparation.tasks
     names = [name for name in [config.genome.base_model, *config.genome.models] if name]
     fingerprints = preparation.models.fingerprints(names)
     trials = Trials(store, tasks, executor, fingerprints, config.seed, progress, config.estimator)
     forecast, incumbent = _probe(config, preparation, trials, executor.workers, progress)
     if tell_forecast:
         tell_forecast(forecast)
-    searcher = build_searcher(config, len(genome.space))
-    leaders = search(
-        searcher,
-        genome,
-        trials,
-        evaluations=config.search.evaluations,
-        incumbent=incumbent,
-        race=find_race(config),
-        batch=config.items.batch,
-        progress=progress,
+    finalists = search_all(
+        config, preparation.phases, trials, incumbent=incumbent, progress=progress
     )
-    rows = store.candidates("search")
-    own_items = leaders if config.items.batch else None
-    finalists = short_list(rows, searcher, genome, config.finalists, leaders=own_items)
     winner, validated = choose_winner(finalists, trials, progress)
     mark = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
     verdict = face_rivals(
         winner,
-        config,
+        preparation.parents,
+        preparation.defaults,
         trials,
-        search_score=search_scores(rows).get(mark),
+        search_score=search_scores(store.candidates("search")).get(mark),
         validation_score=validated.objectives[0],
         progress=progress,
     )
@@ -216,7 +206,7 @@ def _probe(
 
     The best of them is the first incumbent.
     """
-    parents: list[Trial] = parent_trials(config.genome)
+    parents = preparation.parents
     race = find_race(config)
     if progress:
         progress.begin("parents", len(parents))
@@ -234,12 +224,12 @@ def _probe(
     forecast = make_forecast(
         trials.store.candidates("probe"),
         preparation.tasks,
-        genes=len(preparation.genome.space),
+        genes=preparation.genes,
         candidates=config.search.evaluations,
-        finalists=config.finalists,
-        rivals=len(parents) + len(default_trials(config.genome)),
+        finalists=config.finalists * len(preparation.phases),
+        rivals=len(parents) + len(preparation.defaults),
         workers=workers,
-        model_bytes=preparation.model_bytes if preparation.judges_models else 0,
+        model_bytes=preparation.live_bytes if preparation.judges_models else 0,
         batch=config.items.batch,
         effort=config.effort,
         race=race,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evomerge.errors import StoreError
 from evomerge.evaluation import Task
 from evomerge.evaluation.task import SEALED
+from evomerge.evolve.cohorts import gather
 from evomerge.evolve.racing import Heat, Places, draw_items, estimate_objective
 from evomerge.executors import Executor
 from evomerge.recipe import Recipe, fingerprint_recipe
@@ -20,15 +21,27 @@ if TYPE_CHECKING:
 
 RIVAL = "rival"
 """The stage in which the incumbent meets a new batch of items."""
+SNAPSHOT = "snapshot"
+"""The stage in which the best of a phase meet the validation items; the next begins at the best."""
+SETTLED = ("search", RIVAL, SNAPSHOT)
+"""Stages on which later candidates depend."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A recipe to be tried, what people call it, and the genome that made it, if one did."""
+    """A recipe to be tried.
+
+    Attributes:
+        label: what people call it.
+        recipe: how it is made.
+        genome: that made the recipe, if one did.
+        phase: of a search in several: which of them asks for it.
+    """
 
     label: str
     recipe: Recipe
     genome: "Genome | None" = None
+    phase: str = ""
 
 
 class Trials:
@@ -74,7 +87,7 @@ class Trials:
         """Try recipes on items of a split; what the store knows already costs nothing.
 
         Args:
-            stage: 'probe', 'search', 'rival', 'validation' or 'test'.
+            stage: 'probe', 'search', 'rival', 'snapshot', 'validation' or 'test'.
             round_: batch within the stage.
             trials: what to try.
             split: whose items.
@@ -105,10 +118,12 @@ class Trials:
                 candidate = Candidate(mark, recipes[mark])
                 jobs.append(self._make_job(number, candidate, missing, split, heat))
             else:
-                self._record(Outcome(mark), open_rows, split, heat)
-        for result in self.executor.run(jobs):
-            for outcome in result.outcomes:
-                self._record(outcome, open_rows, split, heat)
+                self._note(stage, *self._record(Outcome(mark), open_rows, split, heat))
+        for result in self.executor.run(gather(jobs, self.executor.workers)):
+            with self.store.together():  # a job that was done is never done again, not even in part
+                told = [self._record(each, open_rows, split, heat) for each in result.outcomes]
+            for objective, count in told:
+                self._note(stage, objective, count)
         return [
             self._result(row, trial, split, heat)
             for row, trial in zip(self.store.candidates(stage, round_), trials, strict=True)
@@ -153,6 +168,7 @@ class Trials:
                 items=0,
                 error="",
                 seconds={},
+                phase=trial.phase,
             )
             for k, (trial, mark) in enumerate(zip(trials, marks, strict=True))
         ]
@@ -200,7 +216,8 @@ class Trials:
 
     def _record(
         self, outcome: Outcome, rows: Sequence[CandidateRow], split: str, heat: Heat
-    ) -> None:
+    ) -> tuple[float | None, int]:
+        """Record what became of a merge; return its objective, and how many candidates it is."""
         mine = [row for row in rows if row.fingerprint == outcome.fingerprint]
         keys = {task.name: task.key for task in self.tasks}
         objective, count = None, 0
@@ -216,8 +233,9 @@ class Trials:
             seconds=outcome.seconds,
             audit=outcome.audit,
             rival=heat.rival if outcome.raced_out else "",
+            layers=outcome.layers,
         )
-        self._note(rows[0].stage, None if outcome.raced_out else objective, len(mine))
+        return None if outcome.raced_out else objective, len(mine)
 
     def _judge(self, outcome: Outcome, split: str, heat: Heat) -> tuple[float, int]:
         """Return objective and number of items, of what the store and an outcome know together."""
@@ -261,10 +279,10 @@ class Trials:
 def _is_open(row: CandidateRow) -> bool:
     """Tell whether a candidate is (still) to be evaluated.
 
-    What failed in the search stays failed, else a resumed search would differ; what failed
-    outside it is tried again by the next sitting.
+    What failed where the search depends on it stays failed, else a resumed search would differ;
+    what failed elsewhere is tried again by the next sitting.
     """
-    return row.state == "asked" or (row.state == "failed" and row.stage not in ("search", RIVAL))
+    return row.state == "asked" or (row.state == "failed" and row.stage not in SETTLED)
 
 
 def _only(

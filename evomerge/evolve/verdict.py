@@ -32,6 +32,7 @@ class Verdict:
         flags: what is suspicious about the winner's answers.
         lowered: tasks whose scores the run wants low.
         check: how the exported folder's scores compare with those of the run.
+        drift: how far the folder of a baked path is from the path, as `Drift` has it.
     """
 
     sentence: str
@@ -47,6 +48,7 @@ class Verdict:
     flags: tuple[str, ...] = ()
     lowered: tuple[str, ...] = ()
     check: str = ""
+    drift: Mapping[str, Any] | None = None
 
     @property
     def doubtful(self) -> bool:

@@ -7,6 +7,7 @@ An executor imports no pillar. It is told where work is done by the dotted name 
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from evomerge.records import Job, JobResult, Outcome
@@ -63,6 +64,11 @@ def make_work(target: str, setup: Any) -> Work:
     module, _, name = target.partition(":")
     work: Work = getattr(importlib.import_module(module), name)(setup)
     return work
+
+
+def divide(job: Job) -> list[Job]:
+    """Return a job's candidates as jobs of their own, last first."""
+    return [replace(job, cohort=(candidate,)) for candidate in reversed(job.cohort)]
 
 
 def failed(job: Job, reason: str) -> JobResult:

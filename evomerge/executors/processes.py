@@ -2,7 +2,8 @@
 
 Each worker builds its job function once. A worker that dies is replaced and its job tried once
 more; a second death is the candidate's failure. One that gives no answer in time is ended, with
-all that it started, and its job is not tried again. Workers end when their pipe closes, so none
+all that it started, and its job is not tried again. Of several candidates that are one job one may
+be to blame: then each is tried on its own. Workers end when their pipe closes, so none
 outlives a killed parent; each has a folder for temporary files, which goes with it. They are plain
 interpreters of `worker.py`, so that scripts and notebooks need no `if __name__ == "__main__"`.
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from evomerge.errors import EvoMergeException, ExecutorError
-from evomerge.executors.base import BEGUN, Executor, failed
+from evomerge.executors.base import BEGUN, Executor, divide, failed
 from evomerge.executors.session import signal_session
 from evomerge.records import Job, JobResult
 
@@ -152,7 +153,7 @@ class ProcessExecutor(Executor):
             yield answer
         for worker in busy.values():
             if self._rest([worker]) == 0:
-                yield self._give_up(worker)
+                yield from self._give_up(worker, queue)
 
     def _rest(self, workers: Iterable[_Worker]) -> float | None:
         """Return for how many seconds nobody's time is over; None where time does not count."""
@@ -165,8 +166,9 @@ class ProcessExecutor(Executor):
             ends.append(worker.since + (self.timeout * count if worker.begun else START))
         return max(min(ends) - now, 0.0)
 
-    def _give_up(self, worker: _Worker) -> JobResult:
-        assert worker.job is not None
+    def _give_up(self, worker: _Worker, queue: deque[tuple[Job, int]]) -> Iterator[JobResult]:
+        job = worker.job
+        assert job is not None
         if not worker.begun:
             raise ExecutorError(
                 f"a worker was not ready to begin within {START:g} s",
@@ -176,7 +178,10 @@ class ProcessExecutor(Executor):
         worker.pipe.close()
         _bury(worker)
         self._workers[self._workers.index(worker)] = self._start()
-        return failed(worker.job, f"no answer within {self.timeout:g} s")
+        if len(job.cohort) > 1:
+            queue.extendleft((part, 1) for part in divide(job))
+        else:
+            yield failed(job, f"no answer within {self.timeout:g} s")
 
     def _replace(
         self, worker: _Worker, job: Job, queue: deque[tuple[Job, int]]
@@ -187,6 +192,8 @@ class ProcessExecutor(Executor):
         self._workers[place] = self._start()
         if worker.tries < TRIES:
             queue.appendleft((job, worker.tries + 1))
+        elif len(job.cohort) > 1:
+            queue.extendleft((part, 1) for part in divide(job))
         else:
             yield failed(job, f"its worker died {worker.tries} times ({cause})")
 

@@ -6,6 +6,7 @@ by row in full.
 """
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,14 @@ class Sharing:
     branches: bool = False
     spreads: bool = False
     trees: bool = False
+
+    def __and__(self, other: "Sharing") -> "Sharing":
+        """Return what both can be used for."""
+        return Sharing(
+            self.branches and other.branches,
+            self.spreads and other.spreads,
+            self.trees and other.trees,
+        )
 
 
 def inspect_cache(cache: Any) -> Sharing:
@@ -65,8 +74,13 @@ def spread(cache: Any, gaps: Tensor) -> Any:
     return made
 
 
+def with_layers(cache: Any, layers: Sequence[Any]) -> Any:
+    """Return a cache of the same sort that consists of these layers, which it adds to."""
+    made = copy.copy(cache)
+    made.layers = list(layers)
+    return made
+
+
 def _copy(cache: Any) -> Any:
     """Return a cache with the same tensors; its layers replace theirs as they grow."""
-    made = copy.copy(cache)
-    made.layers = [copy.copy(layer) for layer in cache.layers]
-    return made
+    return with_layers(cache, [copy.copy(layer) for layer in cache.layers])

@@ -4,7 +4,8 @@ import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
 from typing import Any
 
 import torch
@@ -62,6 +63,14 @@ class Forward:
         )
         return replace(found, trees=trees)
 
+    def adopt(self, others: "Sequence[Forward]") -> None:
+        """Let rows share what all of these models allow, and be divided into batches as theirs."""
+        self.sharing = reduce(and_, (other.sharing for other in others))
+        self.even = min(other.even for other in others)
+        self.alone = any(other.alone for other in others)
+        self.vocabulary = max(other.vocabulary for other in others)
+        self.limit = min((n for n in (o.limit for o in others) if n is not None), default=None)
+
     @property
     def _tells_places(self) -> bool:
         """Tell whether rows may be padded on the left and cut in two."""
@@ -102,7 +111,7 @@ class Forward:
         if mask is not None:
             extra["attention_mask"] = mask
             if positions is None:
-                positions = (mask.cumsum(1) - 1).clamp_(min=0)[:, -ids.shape[1] :]
+                positions = count_positions(mask, ids.shape[1])
             if "position_ids" in self._accepts:
                 extra["position_ids"] = positions
         out = self.module(input_ids=ids, **extra)
@@ -150,6 +159,11 @@ class Forward:
         places = torch.arange(width, device=self.module.device)
         gaps = width - torch.tensor(lengths, device=self.module.device)
         return (places >= gaps[:, None]).long()
+
+
+def count_positions(mask: Tensor, width: int) -> Tensor:
+    """Return the positions of the last `width` places, [rows, width], of a mask [rows, places]."""
+    return (mask.cumsum(1) - 1).clamp_(min=0)[:, -width:]
 
 
 def find_turn(config: Any) -> float:

@@ -1,6 +1,7 @@
 """Reads rows of tokens into a model, the beginning that they share only once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -70,13 +71,31 @@ def read_rows(
         keep: of how many last positions the logits are wanted; none of them lies in the prefix.
         caching: whether the rows will be continued.
     """
-    lengths = [len(row) for row in rows]
-    width = max(lengths) - prefix.depth
-    ids = forward.pad_left([row[-width:] for row in rows])
-    places = prefix.depth + width
-    mask = forward.mark_ends(lengths, places)
-    cache = None
-    if prefix.depth:
-        cache = spread(prefix.cache, torch.tensor([places - n for n in lengths]).to(mask.device))
+    ids, mask, arrange = lay_out(forward, rows, prefix.depth)
+    cache = None if arrange is None else arrange(prefix.cache)
     logits, cache = forward(ids, keep=keep, mask=mask, cache=cache, caching=caching)
     return Page(logits, mask, cache)
+
+
+def lay_out(
+    forward: Forward, rows: Sequence[Sequence[int]], depth: int = 0
+) -> tuple[Tensor, Tensor, Callable[[Any], Any] | None]:
+    """Return how rows are read behind a beginning that they share.
+
+    Args:
+        forward: the model.
+        rows: whole rows, the beginning included.
+        depth: how many tokens of it have been read already.
+
+    Returns:
+        What is left of the rows, filled up with tokens of the beginning, [rows, width]; a mask of
+        all places; and what makes their cache of the beginning's, None where there is none.
+    """
+    lengths = [len(row) for row in rows]
+    width = max(lengths) - depth
+    ids = forward.pad_left([row[-width:] for row in rows])
+    mask = forward.mark_ends(lengths, depth + width)
+    if not depth:
+        return ids, mask, None
+    gaps = torch.tensor([depth + width - n for n in lengths]).to(mask.device)
+    return ids, mask, partial(spread, gaps=gaps)

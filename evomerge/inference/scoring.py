@@ -9,6 +9,7 @@ the context's own last logits.
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,8 @@ from evomerge.inference.batches import pack, weigh_logits
 from evomerge.inference.caches import branch
 from evomerge.inference.families import Row
 from evomerge.inference.forward import Forward
-from evomerge.inference.reading import Page, Prefix, divide, read_prefix, read_rows
+from evomerge.inference.passes import Pass, Wanted, follow
+from evomerge.inference.reading import divide, lay_out
 from evomerge.inference.trees import mask_side_by_side
 
 LEAST_SAVED = 16
@@ -38,15 +40,6 @@ class TokenScore(NamedTuple):
 
     log_likelihood: float
     greedy: bool
-
-
-class Wanted(NamedTuple):
-    """Tokens of a request, predicted by a row's logits from a place on."""
-
-    row: int
-    place: int
-    request: int
-    tokens: Row
 
 
 class Question(NamedTuple):
@@ -75,33 +68,77 @@ def score_tokens(forward: Forward, requests: Sequence[tuple[Row, Row]]) -> list[
         forward: the model.
         requests: (context, continuation); no context is empty.
     """
-    numbers: dict[tuple[Row, Row], int] = {}
-    asked = [numbers.setdefault(request, len(numbers)) for request in requests]
-    scores = Reading(forward, list(numbers)).run()
-    return [scores[number] for number in asked]
+    plan = Plan(forward, requests)
+    scores = plan.tally()
+    for first in plan.passes():
+        for logits, wanted in follow(forward, first):
+            scores.add(logits, wanted)
+    return scores.answer()
 
 
-class Reading:
-    """The work of one call: distinct requests, and what is known of each so far."""
+class Tally:
+    """What is known of each request so far.
+
+    Args:
+        asked: numbers of the requests, some of which may be equal, in order.
+    """
+
+    def __init__(self, asked: Sequence[int]) -> None:
+        self._asked = asked
+        self._scores = [TokenScore(0.0, True)] * (max(asked, default=-1) + 1)
+
+    def add(self, logits: Tensor, wanted: Sequence[Wanted]) -> None:
+        """Add what these logits say.
+
+        Args:
+            logits: of the last positions of rows, [rows, keep, vocabulary].
+            wanted: what they predict.
+        """
+        values, likeliest = look_up(logits, wanted)
+        start = 0
+        for _, _, request, tokens in wanted:
+            end = start + len(tokens)
+            total, greedy = self._scores[request]
+            self._scores[request] = TokenScore(
+                total + math.fsum(values[start:end]), greedy and all(likeliest[start:end])
+            )
+            start = end
+
+    def answer(self) -> list[TokenScore]:
+        """Return the scores, in the order of the requests."""
+        return [self._scores[number] for number in self._asked]
+
+
+class Plan:
+    """What is read to answer requests: no token says what a model answers.
+
+    Args:
+        forward: the model, or one like it.
+        requests: (context, continuation); no context is empty.
+    """
 
     def __init__(self, forward: Forward, requests: Sequence[tuple[Row, Row]]) -> None:
+        numbers: dict[tuple[Row, Row], int] = {}
+        self._asked = [numbers.setdefault(request, len(numbers)) for request in requests]
         self._forward = forward
-        self._tails = [tail for _, tail in requests]
-        self._scores = [TokenScore(0.0, True)] * len(requests)
-        self._questions = list(self._ask(requests))
+        self._tails = [tail for _, tail in numbers]
+        self._questions = list(self._ask(list(numbers)))
 
-    def run(self) -> list[TokenScore]:
-        """Answer all requests."""
+    def tally(self) -> Tally:
+        """Return the scores of a model that has read nothing yet."""
+        return Tally(self._asked)
+
+    def passes(self) -> Iterator[Pass]:
+        """Yield the passes with which reading begins."""
         contexts = [question.tokens[: question.context] for question in self._questions]
         for depth, members in divide(self._forward, contexts):
             questions = [self._questions[k] for k in members]
             if not depth:
-                self._read_whole([q for q in questions if not self._branches(q)])
-                questions = [q for q in questions if self._branches(q)]
-            if questions:
-                prefix = read_prefix(self._forward, questions[0].tokens[:depth])
-                self._read_shared(questions, prefix)
-        return self._scores
+                yield from self._read_whole([q for q in questions if not self._branches(q)])
+                yield from self._read_shared([q for q in questions if self._branches(q)], 0)
+            else:
+                ids = self._forward.pad_left([questions[0].tokens[:depth]])
+                yield Pass(ids, after=self._read_shared(questions, depth))
 
     def _ask(self, requests: Sequence[tuple[Row, Row]]) -> Iterator[Question]:
         """Yield the rows to be read: one per context where that saves something."""
@@ -135,26 +172,23 @@ class Reading:
     def _goes_on(self, request: int) -> bool:
         return len(self._tails[request]) > 1
 
-    def _read_whole(self, questions: Sequence[Question]) -> None:
+    def _read_whole(self, questions: Sequence[Question]) -> Iterator[Pass]:
         """Read rows that nothing continues as the harness does, padded on the right."""
         for batch in self._pack(questions, 0):
             ids = self._forward.pad_right([question.tokens for question in batch])
             first = min(question.context for question in batch) - 1
-            logits, _ = self._forward(ids, keep=ids.shape[1] - first)
             places = [question.context - 1 - first for question in batch]
-            self._add(logits, list(self._expect(batch, places)))
+            yield Pass(ids, ids.shape[1] - first, list(self._expect(batch, places)))
 
-    def _read_shared(self, questions: Sequence[Question], prefix: Prefix) -> None:
+    def _read_shared(self, questions: Sequence[Question], depth: int) -> Iterator[Pass]:
         """Read rows once each, then all that continues them."""
-        for batch in self._pack(questions, prefix.depth):
+        for batch in self._pack(questions, depth):
             keep = max(question.keep for question in batch)
-            more = any(map(self._branches, batch))
             rows = [question.tokens for question in batch]
-            page = read_rows(self._forward, rows, prefix, keep=keep, caching=more)
-            places = [keep - question.keep for question in batch]
-            self._add(page.logits, list(self._expect(batch, places)))
-            if more:
-                self._continue(batch, page)
+            ids, mask, arrange = lay_out(self._forward, rows, depth)
+            wanted = list(self._expect(batch, [keep - question.keep for question in batch]))
+            after = self._continue(batch, mask) if any(map(self._branches, batch)) else None
+            yield Pass(ids, keep, wanted, mask, arrange=arrange, after=after)
 
     def _pack(self, questions: Sequence[Question], depth: int) -> Iterator[list[Question]]:
         vocabulary = self._forward.vocabulary
@@ -171,7 +205,7 @@ class Reading:
                 tail = self._tails[request]
                 yield Wanted(row, place, request, tail if whole else tail[:1])
 
-    def _continue(self, batch: Sequence[Question], page: Page) -> None:
+    def _continue(self, batch: Sequence[Question], context: Tensor) -> Iterator[Pass]:
         """Read what several continuations of a row have after their first token."""
         onward = [
             [Wanted(row, 0, r, self._tails[r]) for r in question.requests if self._goes_on(r)]
@@ -183,18 +217,18 @@ class Reading:
         groups = [several for several in onward if several]
         widths = [sum(map(len, _alike(several))) for several in groups]
         costs = [
-            max(page.mask.shape[1] + width, weigh_logits(width, self._forward.vocabulary))
+            max(context.shape[1] + width, weigh_logits(width, self._forward.vocabulary))
             for width in widths
         ]
         for chosen in pack(widths, costs):
-            self._continue_batch([groups[k] for k in chosen], page)
+            yield self._continue_batch([groups[k] for k in chosen], context)
 
-    def _continue_batch(self, groups: Sequence[Sequence[Wanted]], page: Page) -> None:
+    def _continue_batch(self, groups: Sequence[Sequence[Wanted]], context: Tensor) -> Pass:
         """Read rows of continuations, each of which sees its context and itself."""
         rows = [[token for part in _alike(several) for token in part] for several in groups]
         ids = self._forward.pad_right(rows)
         owners = torch.tensor([several[0].row for several in groups], device=ids.device)
-        mask, positions = page.mask[owners], None
+        mask, positions = context[owners], None
         if self._forward.sharing.trees:
             lengths = [[len(part) for part in _alike(several)] for several in groups]
             dtype = self._forward.module.dtype
@@ -202,23 +236,8 @@ class Reading:
         else:
             present = self._forward.mark_beginnings([len(row) for row in rows], ids.shape[1])
             mask = torch.cat([mask, present], dim=1)
-        cache = branch(page.cache, owners)
-        logits, _ = self._forward(
-            ids, keep=ids.shape[1], mask=mask, positions=positions, cache=cache
-        )
-        self._add(logits, list(_line_up(groups)))
-
-    def _add(self, logits: Tensor, wanted: Sequence[Wanted]) -> None:
-        """Add to the scores what these logits say."""
-        values, likeliest = look_up(logits, wanted)
-        start = 0
-        for _, _, request, tokens in wanted:
-            end = start + len(tokens)
-            total, greedy = self._scores[request]
-            self._scores[request] = TokenScore(
-                total + math.fsum(values[start:end]), greedy and all(likeliest[start:end])
-            )
-            start = end
+        wanted = list(_line_up(groups))
+        return Pass(ids, ids.shape[1], wanted, mask, positions, partial(branch, rows=owners))
 
 
 def _alike(several: Sequence[Wanted]) -> dict[Row, list[Wanted]]:

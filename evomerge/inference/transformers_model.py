@@ -15,11 +15,10 @@ from evomerge.inference.forward import Forward
 from evomerge.inference.generation import Writer
 from evomerge.inference.proof import prove_padding, prove_sharing
 from evomerge.inference.scoring import TokenScore, score_tokens
+from evomerge.inference.texts import Texts
 from evomerge.records import Generation
 from evomerge.types import ScoreRequest
 
-MOST_TEXTS = 1 << 17
-"""Texts whose tokens are kept; items come again with every candidate."""
 UNSTATED = 2048
 """Tokens of context where neither model nor tokenizer states them (lm-evaluation-harness)."""
 ENDLESS = 1 << 40
@@ -35,6 +34,7 @@ class TransformersModel:
 
     Attributes:
         context_limit: most tokens the model reads at once.
+        texts: turns texts into tokens.
     """
 
     def __init__(self, module: Any, tokenizer: Any) -> None:
@@ -46,8 +46,7 @@ class TransformersModel:
         self._forward = Forward(module, pad, self.context_limit)
         self._writer = Writer(self._forward, tokenizer, ends)
         first = tokenizer.bos_token_id
-        self._start: int = first if first is not None else next(iter(sorted(ends)), pad)
-        self._encoded: dict[str, list[int]] = {}
+        self.texts = Texts(tokenizer, first if first is not None else min(ends, default=pad))
         self._proven = False
 
     def score(self, requests: Sequence[ScoreRequest]) -> list[float]:
@@ -59,10 +58,7 @@ class TransformersModel:
         Raises:
             EvaluationError: a continuation alone is longer than the model's context.
         """
-        bare = [context.rstrip() for context, _ in requests]
-        whole = [context + continuation for context, continuation in requests]
-        self._encode([*bare, *whole])
-        pairs = [self._split(*texts) for texts in zip(bare, whole, strict=True)]
+        pairs = self.texts.split(requests)
         return [score.log_likelihood for score in self.score_tokens(pairs)]
 
     @torch.inference_mode()
@@ -78,8 +74,7 @@ class TransformersModel:
             EvaluationError: a continuation alone is longer than the model's context.
         """
         rows = [self._fit(*request) for request in requests]
-        self._prove()
-        return score_tokens(self._forward, rows)
+        return score_tokens(self.prove(), rows)
 
     def generate(
         self,
@@ -101,7 +96,7 @@ class TransformersModel:
             EvaluationError: so many new tokens leave no room for a prompt.
         """
         return self.generate_tokens(
-            self._encode(prompts),
+            self.texts.encode(prompts),
             max_new_tokens=max_new_tokens,
             stop=stop,
             texts=prompts,
@@ -139,8 +134,8 @@ class TransformersModel:
                 f"context of {self.context_limit} tokens",
                 "Ask for fewer",
             )
-        rows: list[Row] = [tuple(ids[-room:]) or (self._start,) for ids in prompts]
-        self._prove()
+        rows: list[Row] = [tuple(ids[-room:]) or (self.texts.start,) for ids in prompts]
+        self.prove()
         answers = self._writer.write(rows, max_new_tokens, stop)
         written = [self._writer.decode(answer.tokens, stop) for answer in answers]
         if witness is not None:
@@ -149,37 +144,16 @@ class TransformersModel:
                 witness(Generation(prompt, text, len(answer.tokens), answer.finished))
         return written
 
-    def _prove(self) -> None:
-        """Find out once what the model's caches can be used for, and whether it may be padded."""
+    def prove(self) -> Forward:
+        """Find out once what the model's caches can be used for, and whether it may be padded.
+
+        Returns:
+            The model as a forward pass that knows it.
+        """
         self._proven = self._proven or (
             prove_sharing(self._forward, self.context_limit) and prove_padding(self._forward)
         )
-
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return token ids, each text's computed once."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._encoded]
-        if len(self._encoded) + len(new) > MOST_TEXTS:
-            self._encoded, new = {}, list(dict.fromkeys(texts))
-        if new:
-            found = self.tokenizer(new)["input_ids"]
-            self._encoded |= dict(zip(new, map(self._without_end, new, found), strict=True))
-        return [self._encoded[text] for text in texts]
-
-    def _without_end(self, text: str, ids: list[int]) -> list[int]:
-        while len(ids) > 1 and ids[-1] == self.tokenizer.eos_token_id and text:
-            ids = ids[:-1]  # some tokenizers end every text; a prompt has no end
-        return ids
-
-    def _split(self, bare: str, text: str) -> tuple[list[int], list[int]]:
-        """Divide a text's tokens where its context ends, white space at that end not included.
-
-        So does lm-evaluation-harness: with most tokenizers a blank belongs to the word after it.
-        """
-        start, whole = len(self._encoded[bare]), self._encoded[text]
-        start = min(start, len(whole) - 1)
-        if start < 1:  # no context, or one that is a single token with the continuation
-            start, whole = 1, [self._start, *whole]
-        return whole[:start], (whole[start:] if bare != text else [])
+        return self._forward
 
     def _fit(self, context: Sequence[int], continuation: Sequence[int]) -> tuple[Row, Row]:
         room = self.context_limit + 1 - len(continuation)
@@ -189,7 +163,7 @@ class TransformersModel:
                 f"{self.context_limit}",
                 "Split it into shorter items",
             )
-        return tuple(context[-room:]) or (self._start,), tuple(continuation)
+        return tuple(context[-room:]) or (self.texts.start,), tuple(continuation)
 
 
 def find_context_limit(config: Any, tokenizer: Any) -> int:

@@ -10,8 +10,9 @@ def passthrough(
     operands: Operands,  # noqa: ARG001 - nothing to reduce
     *,
     scale: PerModel[Scale | None] = None,  # type: ignore[assignment]  # absent: as it is
+    shift: PerModel[Scale | None] = None,  # type: ignore[assignment]  # absent: as it is
 ) -> Formula:
-    """Copy the tensor, multiplied by `scale` where one is given.
+    """Copy the tensor; where they are given, multiply it by `scale` and add `shift` to it.
 
     Use it when layers of several models are stacked into a deeper one (`slices:`), or to change a
     model's dtype. Unscaled tensors whose dtype stays are copied byte by byte.
@@ -20,5 +21,6 @@ def passthrough(
 
     Cost: 1 walk over the inputs.
     """
-    factor = scale[0] if scale else None
-    return Blend((1.0 if factor is None else factor,))
+    factor, offset = scale[0] if scale else None, shift[0] if shift else None
+    scaled = Blend((1.0 if factor is None else factor,))
+    return scaled if offset is None else lambda block: scaled(block).add_(offset)

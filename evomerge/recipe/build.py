@@ -86,6 +86,7 @@ class Builder:
             lora_rank=shape.lora_rank,
             modules=() if whole else tuple(stacks),
             name=shape.name,
+            input_scale_target=shape.input_scale_target,
         )
         self._check_tokenizer(recipe, "tokenizer" if shape.tokenizer else "tokenizer_source")
         if self.spec:
@@ -128,7 +129,8 @@ class Builder:
         self._note_keys(part, path)
         sources = (self._source(s, f"{path}.sources[{i}]") for i, s in enumerate(part.sources))
         base = self._base(part.base_model, f"{path}.base_model")
-        return Slice(tuple(sources), base, self._parameters(part.parameters, f"{path}.parameters"))
+        parameters = self._parameters(part.parameters, f"{path}.parameters")
+        return Slice(tuple(sources), base, parameters, part.input_scale)
 
     def _source(self, entry: InputDocument, path: str) -> Source:
         layers = entry.layer_range if isinstance(entry, SourceDocument) else None

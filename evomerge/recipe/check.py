@@ -7,6 +7,7 @@ from evomerge.methods import METHODS, MethodSpec
 from evomerge.methods.spec import MISSING
 from evomerge.recipe.consistency import UNFILTERED, find_cancelling, find_clash
 from evomerge.recipe.model import Module, Parameters, Recipe, Slice, Source
+from evomerge.recipe.path import complain_of_scales, has_scales
 from evomerge.recipe.schedule import Schedule, resolve
 from evomerge.recipe.schema import MERGEKIT_PARAMETERS
 from evomerge.registry import suggest
@@ -26,6 +27,7 @@ def check_recipe(recipe: Recipe, wrong: Note, warn: Note, *, lenient: bool = Fal
     spec = METHODS.get(recipe.method)
     check = _Check(recipe, spec, wrong, warn, lenient)
     check.output()
+    check.scales()
     check.parameters(recipe.parameters, "parameters")
     for module, path, part in slice_paths(recipe):
         check.slice(module, path, part)
@@ -92,6 +94,12 @@ class _Check:
         for key in ("dtype", "out_dtype", "tokenizer", "chat_template"):
             if getattr(recipe, key) is not None:
                 self.warn(key, "has no effect on an adapter")
+
+    def scales(self) -> None:
+        for problem in complain_of_scales(self.recipe):
+            self.wrong(problem.path, problem.message)
+        if self.recipe.input_scale_target != "stream" and not has_scales(self.recipe):
+            self.warn("input_scale_target", "has no effect: no slice has an input_scale")
 
     def parameters(self, parameters: Parameters, path: str) -> None:
         spec = self.spec

@@ -29,11 +29,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Layers of the result: the sources, of equal length, are merged layer by layer."""
+    """Layers of the result: the sources, of equal length, are merged layer by layer.
+
+    What enters the first of them is multiplied by `input_scale`.
+    """
 
     sources: tuple[Source, ...]
     base_model: "str | Recipe | None" = None
     parameters: Parameters = ()
+    input_scale: float = 1.0
 
 
 def merges_whole_models(slices: tuple[Slice, ...]) -> bool:
@@ -126,6 +130,8 @@ class Recipe:
         output: 'lora' merges adapters into one adapter; else the result is a model.
         lora_rank: most rank of that adapter's changes; None keeps a plain sum exact.
         modules: for models of several stacks, what each is made of.
+        input_scale_target: what a slice's `input_scale` multiplies: the whole residual stream, or
+            only what the last MLP before has added to it (the embedding, at the first slice).
         name: what other documents of the same file call the result. A tokenizer source that is
             the name of one of `recipes` means that recipe's result.
     """
@@ -142,6 +148,7 @@ class Recipe:
     lora_rank: int | None = None
     modules: tuple[Module, ...] = ()
     name: str | None = None
+    input_scale_target: Literal["stream", "delta"] = "stream"
     _models: tuple[str, ...] = field(init=False, repr=False, compare=False, default=())
     _recipes: "tuple[Recipe, ...]" = field(init=False, repr=False, compare=False, default=())
 
@@ -229,6 +236,8 @@ class Recipe:
             document |= _stack_document(Module("", self.slices, self.parameters))
         settings = {name: getattr(self, name) for name in _SETTINGS}
         document |= {name: value for name, value in settings.items() if value is not None}
+        if self.input_scale_target != "stream":
+            document["input_scale_target"] = self.input_scale_target
         return document | _tokenizer_document(self.tokenizer)
 
 
@@ -238,7 +247,7 @@ _SETTINGS = ("dtype", "out_dtype", "chat_template", "output", "lora_rank")
 def _stack_document(stack: Module) -> dict[str, Any]:
     """Write `models:` or `slices:`, and the parameters that all of them share."""
     first = stack.slices[0]
-    if stack.merges_whole_models and first.base_model is None:
+    if stack.merges_whole_models and first.base_model is None and first.input_scale == 1.0:
         models = [_source_document(source) for source in first.sources]
         shared = _chain(first.parameters, stack.parameters)
         return {"models": models, **_parameters_document(shared)}
@@ -262,7 +271,8 @@ def _source_document(source: Source) -> dict[str, Any]:
 def _slice_document(part: Slice) -> dict[str, Any]:
     base = _model_document("base_model", part.base_model)
     sources = [_source_document(source) for source in part.sources]
-    return {"sources": sources, **base, **_parameters_document(part.parameters)}
+    scale = {} if part.input_scale == 1.0 else {"input_scale": part.input_scale}
+    return {"sources": sources, **scale, **base, **_parameters_document(part.parameters)}
 
 
 def _model_document(key: str, model: str | Recipe | None) -> dict[str, Any]:

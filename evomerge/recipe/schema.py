@@ -81,6 +81,7 @@ class SliceDocument(Document):
     """An entry of `slices:`."""
 
     sources: Annotated[list[SourceDocument], Field(min_length=1)]
+    input_scale: float = 1.0
     base_model: Model | None = None
     parameters: dict[str, Any] | None = None
     residual_weight: float | None = None
@@ -137,6 +138,7 @@ class RecipeDocument(StackDocument):
     output: Literal["model", "lora"] | None = None
     lora_rank: Annotated[int, Field(ge=1)] | None = None
     name: Annotated[str, Field(min_length=1)] | None = None
+    input_scale_target: Literal["stream", "delta"] = "stream"
     allow_negative_weights: bool | None = None
     smooth: bool | None = None
 

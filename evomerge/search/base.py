@@ -4,14 +4,14 @@ A searcher proposes points of the unit cube and is told what they earned. It has
 models. Subclasses write `_ask` and `_tell` only.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from evomerge.records import Evaluated
 from evomerge.registry import Registry
+from evomerge.space import SearchSpace
 
 if TYPE_CHECKING:
     from evomerge.types import Genome
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 class Searcher(ABC):
     """Base of all searchers.
 
+    What `_ask` returns is settled in the space: choices lie in the middle of their parts, genes
+    without effect where the search began. So candidates that are equal are equal genomes.
+
     Args:
-        dimension: number of genes.
+        space: the genes.
         seed: everything random derives from it; equal seeds and tells give equal asks.
 
     Attributes:
@@ -32,8 +35,8 @@ class Searcher(ABC):
         best: the best result so far, None before any finite one.
     """
 
-    def __init__(self, dimension: int, *, seed: int = 0) -> None:
-        self.dimension = dimension
+    def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
+        self.space = space
         self.seed = seed
         self.batch = 1
         self.asked = 0
@@ -42,12 +45,15 @@ class Searcher(ABC):
         self.best: Evaluated | None = None
         self._seen: set[bytes] = set()
 
+    @property
+    def dimension(self) -> int:
+        """The number of genes."""
+        return len(self.space)
+
     def ask(self, count: int | None = None) -> "list[Genome]":
         """Propose `count` genomes (a batch, if absent), each of shape (dimension,) in [0, 1]."""
-        genomes = [
-            np.clip(np.asarray(genome, dtype=np.float64), 0.0, 1.0)
-            for genome in self._ask(self.batch if count is None else count)
-        ]
+        points = self._ask(self.batch if count is None else count)
+        genomes = [self.space.settle(point) for point in points]
         for genome in genomes:
             key = genome.tobytes()
             self.duplicates += key in self._seen
@@ -74,6 +80,26 @@ class Searcher(ABC):
     @abstractmethod
     def _tell(self, results: Sequence[Evaluated]) -> None:
         """Learn; `results` may be a part of a batch when the budget ends within it."""
+
+
+def rank(results: Sequence[Evaluated]) -> list[int]:
+    """Return the place of each result, 0 for the best; equals in the order they were asked in."""
+    order = sorted(range(len(results)), key=lambda k: results[k].rank_key, reverse=True)
+    places = {index: place for place, index in enumerate(order)}
+    return [places[index] for index in range(len(results))]
+
+
+def choose_population(name: str, population: int | None, genes: int, *, least: int = 4) -> int:
+    """Return the size of a generation; 4 + ⌊3 ln n⌋ if absent (Hansen and Ostermeier, 2001).
+
+    Raises:
+        ValueError: it is below `least`.
+    """
+    if population is None:
+        return 4 + math.floor(3 * math.log(genes))
+    if not isinstance(population, int) or population < least:
+        raise ValueError(f"{name} needs a population of at least {least}")
+    return population
 
 
 SEARCHERS: Registry[type[Searcher]] = Registry("searcher", "evomerge.searchers")

@@ -50,7 +50,7 @@ def open_store(folder: Path, *, write: bool = False) -> "Iterator[RunStore]":
 
 
 class RunStore:
-    """One run's records; every method is one transaction.
+    """One run's records; every method is one transaction, and so is all that is `together`.
 
     Args:
         folder: the run's folder.
@@ -61,6 +61,7 @@ class RunStore:
         self.folder = folder
         self._connection = connection
         self.on_commit: Callable[[], None] = lambda: None
+        self._is_together = False
 
     def run(self) -> RunRow | None:
         """Return the run, None before `create`."""
@@ -112,10 +113,10 @@ class RunStore:
             for row in rows:
                 genome = _text(list(row.genome)) if row.genome is not None else None
                 write(
-                    "INSERT INTO candidates (number, round, stage, label, genome, recipe,"
-                    " fingerprint, state, asked) VALUES (?, ?, ?, ?, ?, ?, ?, 'asked', ?)",
-                    (row.number, row.round, row.stage, row.label, genome, _text(row.recipe),
-                     row.fingerprint, now),
+                    "INSERT INTO candidates (number, round, stage, phase, label, genome, recipe,"
+                    " fingerprint, state, asked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'asked', ?)",
+                    (row.number, row.round, row.stage, row.phase, row.label, genome,
+                     _text(row.recipe), row.fingerprint, now),
                 )  # fmt: skip
 
     def record(  # noqa: PLR0913 - all that becomes of a merge, in one transaction
@@ -130,6 +131,7 @@ class RunStore:
         seconds: Mapping[str, float] | None = None,
         audit: Mapping[str, Mapping[str, float]] | None = None,
         rival: str = "",
+        layers: tuple[int, int] = (0, 0),
     ) -> None:
         """Record what became of a merge, for every candidate that it is.
 
@@ -143,6 +145,7 @@ class RunStore:
             seconds: stage -> wall seconds.
             audit: task -> measure -> value, what looks wrong about its answers.
             rival: who was clearly better, where the merge was raced out.
+            layers: run, and asked for; told with the first of the candidates.
         """
         state = "failed" if error else RACED_OUT if rival else "done"
         with self._transaction() as write:
@@ -152,10 +155,12 @@ class RunStore:
                         "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?)",
                         (fingerprint, evaluator, item, score),
                     )
-            for number in numbers:
+            for place, number in enumerate(numbers):
+                run, asked = (0, 0) if place else layers
                 write(
                     "UPDATE candidates SET state = ?, objective = ?, items = ?, error = ?,"
-                    " seconds = ?, audit = ?, rival = ?, finished = ? WHERE number = ?",
+                    " seconds = ?, audit = ?, rival = ?, layers_run = layers_run + ?,"
+                    " layers_asked = layers_asked + ?, finished = ? WHERE number = ?",
                     (
                         state,
                         objective,
@@ -164,6 +169,8 @@ class RunStore:
                         _text(seconds or {}),
                         _text(audit or {}),
                         rival,
+                        run,
+                        asked,
                         time.time(),
                         number,
                     ),
@@ -194,7 +201,20 @@ class RunStore:
             return read_scores(self._connection, fingerprint, evaluator)
 
     @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all that is written inside one transaction."""
+        with self._transaction():
+            self._is_together = True
+            try:
+                yield
+            finally:
+                self._is_together = False
+
+    @contextmanager
     def _transaction(self) -> Iterator[Callable[..., Any]]:
+        if self._is_together:
+            yield self._connection.execute
+            return
         with _store_errors(self.folder):
             self._connection.execute("BEGIN IMMEDIATE")
             try:

@@ -126,3 +126,11 @@ def m004_audit(connection: sqlite3.Connection) -> None:
 def m005_rival(connection: sqlite3.Connection) -> None:
     """Against whom a candidate was raced out; such a one has the state 'raced out'."""
     connection.execute("ALTER TABLE candidates ADD COLUMN rival TEXT NOT NULL DEFAULT ''")
+
+
+@step
+def m006_phases(connection: sqlite3.Connection) -> None:
+    """Which part of a search asked for a candidate; layers run for it, and asked for."""
+    connection.execute("ALTER TABLE candidates ADD COLUMN phase TEXT NOT NULL DEFAULT ''")
+    for name in ("layers_run", "layers_asked"):
+        connection.execute(f"ALTER TABLE candidates ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")

@@ -47,8 +47,8 @@ class CandidateRow:
     Attributes:
         number: in order of asking, from 0, over all stages.
         round: batch within its stage.
-        stage: 'probe', 'search', 'rival' (the incumbent on a new batch of items), 'validation' or
-            'test'.
+        stage: 'probe', 'search', 'rival' (the incumbent on a new batch of items), 'snapshot' (the
+            best of a phase on validation items: where the next begins), 'validation' or 'test'.
         label: what people call it: 'candidate 17', 'zoo:sort', 'ties'.
         genome: point of the unit cube, or None where no genome made it.
         recipe: the recipe's document.
@@ -60,6 +60,9 @@ class CandidateRow:
         seconds: stage -> wall seconds.
         audit: task -> measure -> value, what looks wrong about its answers.
         rival: who was clearly better, as people call it; empty unless raced out.
+        phase: of a search in several: which of them asked for it.
+        layers: how many layers were run, and how many would have been if paths shared nothing;
+            what a cohort shares is told with its first candidate.
     """
 
     number: int
@@ -76,6 +79,8 @@ class CandidateRow:
     seconds: Mapping[str, float]
     audit: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     rival: str = ""
+    phase: str = ""
+    layers: tuple[int, int] = (0, 0)
 
 
 def read_run(connection: sqlite3.Connection) -> RunRow | None:
@@ -103,7 +108,8 @@ def read_candidates(
     """Return candidates in order of number; of a stage, a round, a merge if these are given."""
     rows = connection.execute(
         "SELECT number, round, stage, label, genome, recipe, fingerprint, state, objective, items,"
-        " error, seconds, audit, rival FROM candidates WHERE (?1 IS NULL OR stage = ?1)"
+        " error, seconds, audit, rival, phase, layers_run, layers_asked FROM candidates"
+        " WHERE (?1 IS NULL OR stage = ?1)"
         " AND (?2 IS NULL OR round = ?2) AND (?3 IS NULL OR fingerprint = ?3) ORDER BY number",
         (stage, round_, fingerprint),
     )
@@ -123,7 +129,7 @@ def read_scores(
 
 def _candidate(row: tuple[Any, ...]) -> CandidateRow:
     number, round_, stage, label, genome, recipe, mark, state, objective, items, *rest = row
-    error, seconds, audit, rival = rest
+    error, seconds, audit, rival, phase, *layers = rest
     return CandidateRow(
         number=number,
         round=round_,
@@ -139,4 +145,6 @@ def _candidate(row: tuple[Any, ...]) -> CandidateRow:
         seconds=json.loads(seconds) if seconds else {},
         audit=json.loads(audit),
         rival=rival,
+        phase=phase,
+        layers=(layers[0], layers[1]),
     )

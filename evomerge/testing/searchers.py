@@ -8,62 +8,76 @@ check_searcher(MySearcher)
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evomerge.records import Evaluated
 from evomerge.search import Searcher
+from evomerge.space import Gene, SearchSpace
 
 if TYPE_CHECKING:
     from evomerge.types import Genome
 
 Make = Callable[..., Searcher]
-DIMENSIONS = (1, 2, 7)
+SPACES: Mapping[str, SearchSpace] = {
+    "one number": SearchSpace([Gene("a", -1.0, 2.0)]),
+    "two numbers": SearchSpace([Gene("a"), Gene("b", 0.5, 1.5, start=1.0)]),
+    "four numbers": SearchSpace([Gene(f"{k}") for k in range(4)]),
+    "choices": SearchSpace([Gene("a", choices=(False, True)), Gene("b", choices=tuple("xyz"))]),
+    "switched numbers": SearchSpace(
+        [
+            Gene("on", choices=(False, True), chances=(0.4, 0.6)),
+            Gene("scale", 0.5, 1.5, start=1.0, needs="on"),
+            Gene("kind", choices=("", "x", "y"), needs="on"),
+            Gene("size", needs="kind"),
+            Gene("always"),
+        ]
+    ),
+}
 ROUNDS = 4
 
 
 def check_searcher(make: Make) -> None:
-    """Put a searcher through everything a run may do to it.
+    """Put a searcher through everything a run may do to it, in spaces of every kind.
 
     Args:
-        make: called as make(dimension, seed=seed); a registered searcher class is one.
+        make: called as make(space, seed=seed); a registered searcher class is one.
 
     Raises:
         AssertionError: saying which promise is broken.
     """
-    for dimension in DIMENSIONS:
-        check_asks(make, dimension)
-        check_replay(make, dimension)
-        check_failures(make, dimension)
-        check_partial_batch(make, dimension)
+    for space in SPACES.values():
+        check_asks(make, space)
+        check_replay(make, space)
+        check_failures(make, space)
+        check_partial_batch(make, space)
 
 
-def check_asks(make: Make, dimension: int) -> None:
-    """As many points as were asked for, inside the unit cube, and counted."""
-    searcher = make(dimension, seed=1)
+def check_asks(make: Make, space: SearchSpace) -> None:
+    """As many points as were asked for, settled in the unit cube, and counted."""
+    searcher = make(space, seed=1)
     assert searcher.batch >= 1, "a batch holds at least one genome"
     points = _spend(searcher, ROUNDS)
     assert len(points) == searcher.asked == searcher.told, "every genome is counted once"
     assert len(points) == ROUNDS * searcher.batch, "ask gives as many genomes as it is asked for"
     for point in points:
-        assert point.shape == (dimension,), "a genome has one number per gene"
-        assert ((point >= 0.0) & (point <= 1.0)).all(), "genomes lie in the unit cube"
+        assert np.array_equal(space.settle(point), point), "equal candidates are equal genomes"
 
 
-def check_replay(make: Make, dimension: int) -> None:
+def check_replay(make: Make, space: SearchSpace) -> None:
     """Equal seeds and tells give equal asks; no global generator has a say."""
-    first = _spend(make(dimension, seed=5), ROUNDS)
+    first = _spend(make(space, seed=5), ROUNDS)
     np.random.default_rng().random(3)
-    again = _spend(make(dimension, seed=5), ROUNDS)
+    again = _spend(make(space, seed=5), ROUNDS)
     same = all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert same, "a replayed search asks for the same genomes"
 
 
-def check_failures(make: Make, dimension: int) -> None:
+def check_failures(make: Make, space: SearchSpace) -> None:
     """A search whose candidates fail goes on, and has no best."""
-    searcher = make(dimension, seed=2)
+    searcher = make(space, seed=2)
     for _ in range(ROUNDS):
         points = searcher.ask()
         assert np.isfinite(points).all(), "genomes are finite whatever was told"
@@ -71,15 +85,15 @@ def check_failures(make: Make, dimension: int) -> None:
     assert searcher.best is None, "a failed candidate is never the best"
 
 
-def check_partial_batch(make: Make, dimension: int) -> None:
+def check_partial_batch(make: Make, space: SearchSpace) -> None:
     """The budget may end within a batch; recommendations lie in the unit cube."""
-    searcher = make(dimension, seed=3)
+    searcher = make(space, seed=3)
     _spend(searcher, 1)
     points = searcher.ask(1)
     searcher.tell(_judge(points))
     assert len(points) == 1, "ask(1) gives one genome"
     for point in searcher.recommend():
-        assert point.shape == (dimension,), "a recommendation has one number per gene"
+        assert point.shape == (len(space),), "a recommendation has one number per gene"
         assert ((point >= 0.0) & (point <= 1.0)).all(), "recommendations lie in the unit cube"
 
 

@@ -1,6 +1,7 @@
 """The zoo's tokenizer: 49 ids, one a character, with the start token put first as in Llama."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,19 +22,22 @@ VOCABULARY: Final[dict[str, int]] = {
 }
 
 
-def build_tokenizer(longest: int) -> PreTrainedTokenizerFast:
-    """Build the character tokenizer; it pads on the left, ready to generate.
+def build_tokenizer(
+    longest: int, vocabulary: Mapping[str, int] = VOCABULARY
+) -> PreTrainedTokenizerFast:
+    """Build a character tokenizer; it pads on the left, ready to generate.
 
     Args:
         longest: the model's positions, in tokens.
+        vocabulary: character -> id; the four special tokens are among them.
     """
-    backend = Tokenizer(WordLevel(VOCABULARY, unk_token=UNKNOWN))
+    backend = Tokenizer(WordLevel(dict(vocabulary), unk_token=UNKNOWN))
     backend.pre_tokenizer = Split(Regex(r"[\s\S]"), behavior="isolated")
     backend.decoder = Fuse()
     backend.post_processor = TemplateProcessing(
         single=f"{START} $A",
         pair=f"{START} $A {START}:1 $B:1",
-        special_tokens=[(START, VOCABULARY[START])],
+        special_tokens=[(START, vocabulary[START])],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
@@ -47,9 +51,9 @@ def build_tokenizer(longest: int) -> PreTrainedTokenizerFast:
     )
 
 
-def save_tokenizer(folder: Path, longest: int) -> None:
+def save_tokenizer(folder: Path, longest: int, vocabulary: Mapping[str, int] = VOCABULARY) -> None:
     """Write the tokenizer's files, under a class name that transformers 4 knows as well."""
-    build_tokenizer(longest).save_pretrained(folder)
+    build_tokenizer(longest, vocabulary).save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     config["tokenizer_class"] = "PreTrainedTokenizerFast"

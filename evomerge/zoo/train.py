@@ -10,18 +10,18 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
+from evomerge.zoo.model_folder import load_model, write_model
 from evomerge.zoo.tasks import DEFAULT_SEED, RULES, draw_input, write_items, write_prompt
-from evomerge.zoo.tokenizer import END, PAD, START, VOCABULARY, save_tokenizer
+from evomerge.zoo.tokenizer import END, PAD, START, VOCABULARY
 
 POSITIONS: Final = 64
 IGNORED: Final = -100
@@ -164,30 +164,6 @@ def train_model(model: LlamaForCausalLM, training: Training, seed: str) -> Itera
         yield loss.item()
 
 
-def save_model(model: LlamaForCausalLM, folder: Path) -> None:
-    """Write weights in bfloat16, configs and tokenizer; `model` itself stays as it is.
-
-    safetensors makes its files readable by their owner alone; these are for everybody.
-    """
-    stored = deepcopy(model).to(torch.bfloat16)
-    stored.generation_config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=16,
-        pad_token_id=VOCABULARY[PAD],
-        bos_token_id=VOCABULARY[START],
-        eos_token_id=VOCABULARY[END],
-    )
-    stored.save_pretrained(folder)
-    save_tokenizer(folder, POSITIONS)
-    for file in folder.iterdir():
-        file.chmod(0o644)
-
-
-def load_model(folder: Path) -> LlamaForCausalLM:
-    """Load stored weights, in float32 for training."""
-    return LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-
-
 def train_family(folder: Path, seed: int, report: Callable[[str], object]) -> None:
     """Train and write the base, then each specialist from the base as stored."""
     for name in MODELS:
@@ -195,7 +171,7 @@ def train_family(folder: Path, seed: int, report: Callable[[str], object]) -> No
         model = create_model(seed) if name == "base" else load_model(folder / "models" / "base")
         training = BASE if name == "base" else specialize(name)
         losses = list(train_model(model, training, f"{seed}:{name}"))
-        save_model(model, folder / "models" / name)
+        write_model(model, folder / "models" / name, VOCABULARY, torch.bfloat16)
         report(f"{name}: loss {losses[-1]:.3f}, {time.process_time() - start:.0f} CPU seconds\n")
 
 

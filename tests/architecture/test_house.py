@@ -82,8 +82,8 @@ def loudest(operands, *, weight: PerModel[Weight]):
 class Halves(Searcher):
     \"\"\"Propose the middle, then ever smaller parts of it.\"\"\"
 
-    def __init__(self, dimension, *, seed=0):
-        super().__init__(dimension, seed=seed)
+    def __init__(self, space, *, seed=0):
+        super().__init__(space, seed=seed)
         self.batch = 2
 
     def _ask(self, count):

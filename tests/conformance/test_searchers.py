@@ -39,11 +39,11 @@ class Stingy(Searcher):
         """Learn nothing."""
 
 
-class Narrow(Forgetful):
-    """Proposes one gene too few."""
+class Unsettled(Forgetful):
+    """Writes one candidate in two ways."""
 
-    def _ask(self, count: int) -> "list[Genome]":
-        return [np.zeros(self.dimension - 1) for _ in range(count)]
+    def ask(self, count: int | None = None) -> "list[Genome]":
+        return [point * 0.999 for point in super().ask(count)]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ class Narrow(Forgetful):
     [
         (Forgetful, "a replayed search asks for the same genomes"),
         (Stingy, "ask gives as many genomes as it is asked for"),
-        (Narrow, "a genome has one number per gene"),
+        (Unsettled, "equal candidates are equal genomes"),
     ],
 )
 def test_suite_notices_a_broken_promise(faulty: type[Searcher], promise: str) -> None:

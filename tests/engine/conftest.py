@@ -15,8 +15,15 @@ SHAPES: dict[str, dict[str, Any]] = {
     "mixtral": {"hidden_size": 16, "intermediate_size": 24, "num_local_experts": 2},
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 24},
     "opt": {"hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 16},
+    "qwen3": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 8},
+    "phi3": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2},
+    "gemma2": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 8,
+               "sliding_window": 4},
+    "gemma3_text": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2,
+                    "head_dim": 8, "sliding_window": 4},
+    "olmo2": {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 2},
     "gpt2": {"n_embd": 16, "n_head": 2, "n_layer": 3, "n_positions": 32},
-}
+}  # fmt: skip
 COMMON = {"num_attention_heads": 2, "num_hidden_layers": 3, "max_position_embeddings": 32}
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evomerge.checkpoints.loading import load_model, load_tokenizer
 from evomerge.checkpoints.locate import locate
 from evomerge.errors import EvaluationError, UnknownName
-from evomerge.evaluation import EVALUATORS, Evaluator, build_evaluator, read_items
+from evomerge.evaluation import EVALUATORS, Audit, Evaluator, build_evaluator, read_items
 from evomerge.inference.transformers_model import TransformersModel
 from evomerge.records import Item
 from evomerge.types import LanguageModel, ScoreRequest
@@ -138,6 +138,27 @@ def test_an_answer_is_right_or_wrong(
 ) -> None:
     model = Scripted(answers={"?": answer})
     assert scores("exact_match", model, item(prompt="?", target=target), **options) == [score]
+
+
+def test_what_is_right_in_the_other_language_counts_nothing_and_is_audited() -> None:
+    answers = {"1": "BCD", "2": "bcd", "3": "BxD", "4": "", "5": "BCd"}
+    items = [item(prompt=prompt, target="BCD") for prompt in answers]
+    evaluator = make("exact_match", ignore_case=True, language="J", detector="alphabet:A-Z")
+    evaluator.audit = Audit()
+    assert evaluator.evaluate(Scripted(answers=answers), items) == [1.0, 0.0, 0.0, 0.0, 1.0]
+    assert evaluator.audit.measures()["wrong_language"] == 2 / 5
+    free = make("exact_match", ignore_case=True)
+    free.audit = Audit()
+    assert free.evaluate(Scripted(answers=answers), items) == [1.0, 1.0, 0.0, 0.0, 1.0]
+    assert "wrong_language" not in free.audit.measures()
+
+
+def test_the_language_of_the_whole_answer_counts_not_only_of_what_is_extracted() -> None:
+    model = Scripted(answers={"?": "答えは7です。", "!": "So the answer is 7 then."})
+    items = [item(prompt=prompt, target="7") for prompt in model.answers]
+    options = {"pattern": r"\d+", "language": "ja"}
+    assert scores("exact_match", model, *items, **options) == [1.0, 0.0]
+    assert scores("exact_match", model, *items, **options, detector="none") == [1.0, 1.0]
 
 
 def test_generation_is_asked_for_as_the_options_say() -> None:
@@ -312,6 +333,8 @@ def test_a_module_that_fails_while_it_is_imported_is_one_clear_line(
         ("exact_match", {"stop": ""}, "stop must be a text or a list of texts, none of them empty"),
         ("exact_match", {"stop": ["a", 3]}, "stop must be a text or a list of texts"),
         ("exact_match", {"stop": 3}, "task t: exact_match: "),
+        ("exact_match", {"threshold": 1.0}, "threshold is a certainty from 0 to below 1, not 1.0"),
+        ("exact_match", {"language": "J", "detector": "letters"}, "language detector 'letters'"),
         ("multiple_choice", {"normalization": "words"}, "must be 'none' or 'bytes', not 'words'"),
         ("multiple_choice", {"normalization": ["bytes"]}, "must be 'none' or 'bytes', not"),
         ("python_function", {}, "python_function: .*missing 1 required positional argument: 'func"),

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import EvaluationError
-from evomerge.evaluation.language import Alphabet, build_detector
+from evomerge.evaluation.audit import Audit
+from evomerge.evaluation.language import Alphabet, LanguageGate, build_detector
 
 SENTENCES = {
     "ja": "リンゴは全部で18個あります。答えは18です。",
@@ -86,6 +87,22 @@ def test_alphabets_are_languages_too() -> None:
     assert build_detector("alphabet:a-cxyz-", "L")("abcxyz d", "L") == pytest.approx(6 / 7)
     with pytest.raises(EvaluationError, match="the range P-A is empty"):
         build_detector("alphabet:P-A", "J")
+
+
+@pytest.mark.parametrize(
+    ("threshold", "admitted"), [(0.0, [True, True, False]), (0.5, [True, False, False])]
+)
+def test_a_gate_admits_what_is_certain_enough(threshold: float, admitted: list[bool]) -> None:
+    gate, audit = LanguageGate("J", "alphabet:A-P", threshold), Audit()
+    assert [gate.admits(answer, audit) for answer in ("ABC", "ABcd", "abc")] == admitted
+    assert audit.measures() == {"wrong_language": pytest.approx(admitted.count(False) / 3)}
+
+
+@pytest.mark.parametrize("gate", [LanguageGate(None), LanguageGate("xx", "none")])
+def test_a_gate_that_asks_for_no_language_admits_all_and_notes_nothing(gate: LanguageGate) -> None:
+    audit = Audit()
+    assert gate.admits("whatever", audit)
+    assert audit.measures() == {}
 
 
 @settings(deadline=None, max_examples=50)

@@ -356,11 +356,11 @@ def test_run_that_was_interrupted_while_racing_ends_as_one_that_was_not(
     evolve(document(items={"batch": 25}), runs=tmp_path / "whole")
     record, calls = Trials._record, [0]
 
-    def stop(*arguments: Any) -> None:
+    def stop(*arguments: Any) -> Any:
         calls[0] += 1
         if calls[0] == 17:
             raise KeyboardInterrupt
-        record(*arguments)
+        return record(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trials, "_record", stop)

@@ -36,7 +36,7 @@ class Worker:
         self.setup = setup
 
     def __call__(self, job):
-        (order,) = (candidate.recipe for candidate in job.cohort)
+        order = next((candidate.recipe for candidate in job.cohort if candidate.recipe), "")
         verb, _, rest = order.partition(" ")
         if verb == "sleep":
             time.sleep(float(rest))
@@ -58,7 +58,8 @@ class Worker:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(600)
         seconds = {"pid": float(os.getpid()), "threads": float(os.environ["OMP_NUM_THREADS"])}
-        return JobResult(job.number, (Outcome(job.cohort[0].fingerprint, {}, seconds),))
+        found = [Outcome(candidate.fingerprint, {}, seconds) for candidate in job.cohort]
+        return JobResult(job.number, tuple(found))
 """
 
 
@@ -139,6 +140,20 @@ def test_job_of_a_dead_worker_is_tried_once_more(
     expected = "its worker died 2 times (SIGKILL, often the system running out of memory)"
     assert found.failure == (expected if failure else "")
     assert not results[1].outcomes[0].failure
+
+
+@pytest.mark.parametrize("order", ["exit", "hang {log}"])
+def test_of_candidates_that_are_one_job_only_the_one_to_blame_fails(
+    order: str, target: str, tmp_path: Path
+) -> None:
+    orders = ["", order.format(log=tmp_path / "log"), ""]
+    cohort = tuple(Candidate(f"f{k}", order) for k, order in enumerate(orders))
+    with make("processes", target, workers=2, timeout=0.5) as executor:
+        results = list(executor.run([Job(0, cohort, {}), job(9)]))
+    outcomes = {o.fingerprint: o.failure for result in results for o in result.outcomes}
+    assert sorted(outcomes) == ["f0", "f1", "f2", "f9"]
+    assert [mark for mark, failure in outcomes.items() if failure] == ["f1"]
+    assert sum(len(result.outcomes) for result in results) == 4
 
 
 def test_worker_that_exits_by_itself_is_told_by_its_code(target: str) -> None:

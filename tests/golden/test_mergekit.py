@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from evomerge.engine import merge
+from evomerge.recipe import Hop, make_path
 
 GOLDEN = Path(__file__).parent / "mergekit"
 CASES: dict[str, Any] = yaml.safe_load((GOLDEN / "cases.yml").read_text())
@@ -87,6 +88,31 @@ def test_a_tokenizer_taken_from_one_model_keeps_its_numbers(
     monkeypatch.chdir(family)
     out = merge(CASES[case], tmp_path / "out")
     assert read_tokens(out) == PROVENANCE["cases"][case]["tokens"]
+
+
+PATHS = {
+    "a path with scaled inputs, baked": ("stream", 1.0),
+    "a path with scaled additions, baked": ("delta", 1.5),
+}
+
+
+@pytest.mark.parametrize("case", PATHS)
+def test_mergekit_carries_a_baked_path_out_to_the_same_bits(
+    case: str,
+    family: Path,
+    golden: dict[str, Array],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(family)
+    target, first = PATHS[case]
+    places = [("a", 0, first), ("a", 1, 1.0), ("b", 1, 0.75), ("b", 2, 1.0), ("a", 3, 1.7)]
+    path = make_path([Hop(*place) for place in places], input_scale_target=target)
+    out = merge(path, tmp_path / "out")
+    written = yaml.safe_load((out / "mergekit_config.yml").read_text())
+    assert written == CASES[case]
+    samples = [picked for picked, _ in digest(read_tensors(out, [])).values()]
+    assert np.array_equal(np.concatenate(samples), golden[f"{case}/samples"])
 
 
 def test_every_case_of_every_method_that_draws_nothing_is_held() -> None:

@@ -19,6 +19,7 @@ GROUPED = {"hidden_size": 16, "intermediate_size": 24, "num_key_value_heads": 1,
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": GROUPED,
     "qwen2": GROUPED,
+    "qwen3": GROUPED,
     "mistral": {**GROUPED, "sliding_window": 6},
     "gemma2": {
         **GROUPED, "sliding_window": 6, "final_logit_softcapping": 5.0, "query_pre_attn_scalar": 8
@@ -46,6 +47,17 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Grouped heads, windows, capped and scaled logits, learnt positions, ALiBi, no attention, padding
 that is read (RWKV), tables of masks (GPT-Neo), positions that turn with the length (Phi-3)."""
+DEEPER: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_layer": 4},
+    "mistral": {"sliding_window": 4},
+    "gemma2": {"sliding_window": 4},
+    "gemma3_text": {"sliding_window": 4, "layer_types": [
+        "full_attention", "sliding_attention", "full_attention", "sliding_attention"
+    ]},
+}  # fmt: skip
+"""How a model of four layers differs further; where there are none, its rotary embedding turns at
+another rate."""
+TURNED = {"rope_parameters": {"rope_type": "default", "rope_theta": 300.0}}
 OWN_SIZES = ("gpt2", "bloom", "mamba", "rwkv")
 
 MakeModel = Callable[..., TransformersModel]
@@ -70,7 +82,12 @@ def make_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
 
 @cache
 def make_model(
-    kind: str, *, bos: bool = True, attention: str | None = None, limit: int = LIMIT
+    kind: str,
+    *,
+    bos: bool = True,
+    attention: str | None = None,
+    limit: int = LIMIT,
+    deeper: bool = False,
 ) -> TransformersModel:
     if kind == "zoo":
         folder = locate("zoo:base")
@@ -78,11 +95,13 @@ def make_model(
     common = {"num_attention_heads": 2, "num_hidden_layers": 2, "max_position_embeddings": limit}
     tokens = {"vocab_size": 24, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     sizes = {**SHAPES[kind], **({} if kind in OWN_SIZES else common), **tokens}
+    if deeper:
+        sizes |= {"num_hidden_layers": 4} | DEEPER.get(kind, TURNED)
     config = AutoConfig.for_model(
         kind, **(sizes | ({"n_positions": limit} if kind == "gpt2" else {}))
     )
     with torch.random.fork_rng():
-        torch.manual_seed(7)
+        torch.manual_seed(8 if deeper else 7)
         module = AutoModelForCausalLM.from_config(
             config, **({"attn_implementation": attention} if attention else {})
         )
@@ -94,7 +113,7 @@ def make_model(
 
 @pytest.fixture(scope="session")
 def make() -> MakeModel:
-    """Return make(kind, bos=, attention=, limit=) -> a tiny model with random weights."""
+    """Return make(kind, bos=, attention=, limit=, deeper=) -> a tiny model with random weights."""
     return make_model
 
 

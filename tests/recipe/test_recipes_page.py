@@ -15,8 +15,9 @@ ROWS = re.findall(r"^\| `(\[.*?\])` \| (\d+) \| (.*?) \|$", PAGE, re.MULTILINE)
 
 
 def test_the_page_shows_the_whole_dialect() -> None:
-    assert len(BLOCKS) == 9
+    assert len(BLOCKS) == 10
     words = "models slices modules base_model tokenizer chat_template dtype name filter lora output"
+    words += " input_scale input_scale_target"
     assert all(f"{word}:" in "".join(BLOCKS) for word in words.split())
 
 

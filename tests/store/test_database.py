@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import StoreError
-from evomerge.store import FILE, RACED_OUT, CandidateRow, open_store
+from evomerge.store import FILE, RACED_OUT, CandidateRow, RunStore, open_store
 
 PACKAGE = str(Path(__file__).parents[2])
 
@@ -98,6 +98,37 @@ def test_who_was_raced_out_is_on_record_with_estimate_and_rival(tmp_path: Path) 
         assert store.candidates(fingerprint="f1") == [row(1)]
         (found,) = store.candidates("search", fingerprint="f0")
     assert found == row(0, state=RACED_OUT, objective=0.25, items=30, rival="candidate 7")
+
+
+def test_layers_are_told_with_the_first_of_equal_candidates_and_add_up(tmp_path: Path) -> None:
+    begin(tmp_path)
+    with open_store(tmp_path, write=True) as store:
+        store.ask([row(k, fingerprint="f0", phase="layers") for k in range(2)])
+        for _ in range(2):
+            store.record([0, 1], "f0", {}, objective=1.0, items=1, layers=(3, 8))
+        found = store.candidates()
+    assert [one.layers for one in found] == [(6, 16), (0, 0)]
+    assert {one.phase for one in found} == {"layers"}
+
+
+def test_what_is_written_together_is_one_commit_or_none(tmp_path: Path) -> None:
+    def record_both(store: RunStore, score: Any) -> None:
+        with store.together():
+            store.record([0], "f0", {"e": {"i": 1.0}}, objective=1.0, items=1)
+            store.record([1], "f1", {"e": {"i": score}}, objective=1.0, items=1)
+
+    begin(tmp_path)
+    commits: list[None] = []
+    with open_store(tmp_path, write=True) as store:
+        store.ask([row(0), row(1)])
+        store.on_commit = lambda: commits.append(None)
+        with pytest.raises(StoreError, match="cannot be used|damaged"):
+            record_both(store, object())  # what no store takes
+        assert (store.candidates(), store.scores("f0", "e")) == ([row(0), row(1)], {})
+        assert not commits
+        record_both(store, 0.5)
+        assert [one.state for one in store.candidates()] == ["done", "done"]
+    assert len(commits) == 1
 
 
 def test_known_score_is_never_overwritten(tmp_path: Path) -> None:

@@ -1,0 +1,78 @@
+"""What is wrong with the settings of a genome's space: keys of another space, impossible bounds."""
+
+from collections.abc import Iterator, Sequence
+
+from evomerge.config.settings import GenomeSettings
+from evomerge.errors import Problem
+from evomerge.genome.hop_scales import check_scale_range
+
+MERGE_KEYS = (
+    *("merge_method", "layer_granularity", "filters", "own_embeddings", "normalize", "smooth"),
+    *("allow_negative_weights", "ranges", "parameters", "tokenizer_source"),
+)
+SLOT_KEYS = ("repeats", "slots", "shortest", "longest", "most_distinct")
+DEPTH_KEYS = ("together", "skip")
+SCALE_KEYS = ("scale_range", "scale_grid", "input_scale_target", "stages")
+PATH_KEYS = (*SLOT_KEYS, *DEPTH_KEYS, *SCALE_KEYS, "scales", "exportable")
+
+DEAF = {
+    "parameters": (PATH_KEYS, "leave it out, or search paths: `space: data_flow`, for example"),
+    "data_flow": ((*MERGE_KEYS, *DEPTH_KEYS), "layers are taken as they are"),
+    "depth_wise": ((*MERGE_KEYS, *SLOT_KEYS), "each depth is one choice among layers as they are"),
+    "both": ((*DEPTH_KEYS, "tokenizer_source"), "its paths are those of data_flow"),
+    "joint": ((*DEPTH_KEYS, "tokenizer_source"), "its paths are those of data_flow"),
+}
+"""Space -> keys that say nothing there, and why."""
+
+
+def check_space(genome: GenomeSettings) -> Iterator[Problem]:
+    """Yield what is wrong before any model is looked at."""
+    keys, why = DEAF[genome.space]
+    for key in _find_said(genome, keys):
+        yield Problem(f"genome.{key}", f"`space: {genome.space}` has no such setting: {why}")
+    if len(set(genome.models)) < len(genome.models):
+        yield Problem("genome.models", "a model stands twice")
+    if not genome.has_paths:
+        return
+    if genome.space == "depth_wise" and len(genome.models) < 2:
+        yield Problem("genome.models", "expected at least two models, to choose from at each depth")
+    yield from _check_scales(genome)
+    yield from _check_bounds(genome)
+
+
+def _find_said(genome: GenomeSettings, keys: Sequence[str]) -> list[str]:
+    """Return the keys among `keys` that say something else than nothing at all would."""
+    fields = GenomeSettings.model_fields
+    silent = {key: fields[key].get_default(call_default_factory=True) for key in keys}
+    return [key for key in keys if getattr(genome, key) != silent[key]]
+
+
+def _check_scales(genome: GenomeSettings) -> Iterator[Problem]:
+    if genome.scales == "none":
+        for key in _find_said(genome, SCALE_KEYS):
+            if getattr(genome, key):
+                yield Problem(f"genome.{key}", "there are no scales: `scales: none`")
+        return
+    if genome.space == "depth_wise" and genome.scales != "slots":
+        yield Problem("genome.scales", "a depth has one scale, or none: choose `slots` or `none`")
+    if genome.stages and genome.scales != "slots":
+        told = f"`scales: {genome.scales}` is searched together with the layers; leave it out"
+        yield Problem("genome.stages", told)
+    yield from check_scale_range(genome.scale_range)
+    grid = genome.scale_grid
+    if len(set(grid)) < 2 or not all(0.0 < scale < float("inf") for scale in grid):
+        told = f"expected at least two different numbers > 0, not {grid}"
+        yield Problem("genome.scale_grid", told)
+
+
+def _check_bounds(genome: GenomeSettings) -> Iterator[Problem]:
+    """Find bounds that contradict each other, whatever the models' depths."""
+    shortest = genome.shortest or 1
+    for name in ("longest", "most_distinct"):
+        most = getattr(genome, name)
+        if most is not None and most < shortest:
+            told = f"{most} is less than `shortest`, {shortest}: no path has so few layers"
+            yield Problem(f"genome.{name}", told)
+    if genome.slots is not None and genome.slots % genome.repeats:
+        told = f"{genome.slots} slots are no whole number of layers, {genome.repeats} times"
+        yield Problem("genome.slots", told)

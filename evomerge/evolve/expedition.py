@@ -1,0 +1,86 @@
+"""A search from its first phase to its last: each begins at the winner of an earlier one.
+
+Which of a phase's best that is, the validation items say: on the items of the search, the best of
+many is also the luckiest.
+"""
+
+from collections.abc import Sequence
+
+from evomerge.config import RunConfig
+from evomerge.evolve.build import build_searcher
+from evomerge.evolve.finalists import choose_winner, short_list
+from evomerge.evolve.loop import Incumbent, Progressed, search
+from evomerge.evolve.phases import Phase, share_out
+from evomerge.evolve.racing import find_race
+from evomerge.evolve.trials import SNAPSHOT, Trial, Trials
+from evomerge.recipe import is_path
+from evomerge.types import Progress
+
+
+def search_all(
+    config: RunConfig,
+    phases: Sequence[Phase],
+    trials: Trials,
+    *,
+    incumbent: Incumbent,
+    progress: Progress | None = None,
+) -> list[Trial]:
+    """Carry out the phases of a search.
+
+    Args:
+        config: the run file.
+        phases: in order.
+        trials: tries recipes.
+        incumbent: the best of those known before.
+        progress: told of every finished candidate.
+
+    Returns:
+        The short list of the last phase, and the winners of those before it.
+
+    Raises:
+        EvaluationError: no candidate of a phase succeeded.
+    """
+    state, listed = Progressed(incumbent), list[Trial]()
+    winners: list[Trial] = []
+    for number, budget in enumerate(share_out(config.search.evaluations, phases)):
+        phase = phases[number]
+        start = None if phase.after is None else winners[phase.after]
+        listed, state = _search(config, phase, number, start, trials, budget, state, progress)
+        if number + 1 < len(phases):
+            if start and is_path(start.recipe):
+                listed.append(start)  # nothing is gained by going back
+            winner, _ = choose_winner(listed, trials, progress, stage=SNAPSHOT, round_=number)
+            winners.append(winner)
+    return [*listed, *winners]
+
+
+def _search(
+    config: RunConfig,
+    phase: Phase,
+    number: int,
+    start: Trial | None,
+    trials: Trials,
+    evaluations: int,
+    before: Progressed,
+    progress: Progress | None,
+) -> tuple[list[Trial], Progressed]:
+    """Carry out a phase; return its short list, and how far the search is."""
+    genome = phase.make(start.recipe if start else None)
+    searcher = build_searcher(config, genome.space, number)
+    batch = config.items.batch
+    state = search(
+        searcher,
+        genome,
+        trials,
+        evaluations=evaluations,
+        after=before,
+        phase=phase.name,
+        race=find_race(config),
+        batch=batch,
+        progress=progress,
+    )
+    own = range(before.rounds, state.rounds)  # a store that is resumed may know later phases
+    rows = [row for row in trials.store.candidates("search") if row.round in own]
+    leaders = state.leaders if batch else None
+    listed = short_list(rows, searcher, genome, config.finalists, leaders=leaders, phase=phase.name)
+    return listed, state

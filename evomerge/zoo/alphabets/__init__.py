@@ -1,0 +1,1 @@
+"""Two alphabets as two languages: a family on which merges carry a skill from one to the other."""

@@ -1,0 +1,53 @@
+"""Texts as tokens: each encoded once, however often it comes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from evomerge.inference import texts
+from evomerge.inference.texts import Texts
+from evomerge.inference.transformers_model import TransformersModel
+
+Make = Callable[..., TransformersModel]
+
+
+@pytest.fixture
+def counted(make: Make) -> tuple[Texts, list[str]]:
+    """Return texts, and what their tokenizer has been asked."""
+    tokenizer, asked = make("llama", bos=False).tokenizer, []
+
+    class Counting:
+        eos_token_id = tokenizer.eos_token_id
+
+        def __call__(self, several: list[str]) -> Any:
+            asked.extend(several)
+            return tokenizer(several)
+
+    return Texts(Counting(), 1), asked
+
+
+def test_a_text_is_encoded_once(counted: tuple[Texts, list[str]]) -> None:
+    store, asked = counted
+    assert store.encode(["abc", "de", "abc"]) == store.encode(["abc", "de", "abc"])
+    assert asked == ["abc", "de"]
+
+
+def test_what_is_kept_is_bounded(
+    counted: tuple[Texts, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, asked = counted
+    monkeypatch.setattr(texts, "MOST_TEXTS", 2)
+    for several in (["a", "b"], ["c"], ["a"], ["c"]):
+        store.encode(several)
+    assert asked == ["a", "b", "c", "a"]
+
+
+def test_a_blank_belongs_to_the_word_after_it_and_no_context_is_empty(
+    counted: tuple[Texts, list[str]],
+) -> None:
+    store, _ = counted
+    (context, tail), (start, whole) = store.split([("ab ", "cd"), ("", "cd")])
+    assert [context] == store.encode(["ab"])
+    assert [tail] == store.encode([" cd"])
+    assert (start, [whole]) == ([1], store.encode(["cd"]))
