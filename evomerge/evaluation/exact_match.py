@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.chat import Wanted, templated
 from evomerge.records import Item
 from evomerge.types import LanguageModel
 
@@ -21,6 +22,7 @@ class ExactMatch(Evaluator):
         pattern: regular expression; the answer is its last match (its first group, if it has
             one), as in "the last number".
         ignore_case: whether case does not count.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("prompt", "target")
@@ -32,6 +34,7 @@ class ExactMatch(Evaluator):
         stop: str | Sequence[str] = (),
         pattern: str | None = None,
         ignore_case: bool = False,
+        apply_chat_template: Wanted = False,
     ) -> None:
         if type(max_new_tokens) is not int or max_new_tokens < 1:
             raise ValueError("max_new_tokens must be a whole number of at least 1")
@@ -44,9 +47,11 @@ class ExactMatch(Evaluator):
         except re.error as error:
             raise ValueError(f"pattern is not a regular expression: {error}") from None
         self.ignore_case = ignore_case
+        self.apply_chat_template: Wanted = apply_chat_template
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         prompts = [item.fields["prompt"] for item in items]
+        subject = templated(subject, self.apply_chat_template)
         answers = subject.generate(prompts, max_new_tokens=self.max_new_tokens, stop=self.stop)
         return [self._grade(a, i.fields["target"]) for a, i in zip(answers, items, strict=True)]
 

@@ -128,8 +128,5 @@ class Worker:
         places: Sequence[int],
     ) -> dict[str, float]:
         items = [task.items[job.split][place] for place in places]
-        subject, task.evaluator.audit = subjects[task.evaluator.subject], audit
-        if task.evaluator.subject == "model":
-            subject = audit.watch(subject)
-        scores = task.evaluator.evaluate(subject, items)
+        scores = task.evaluator.evaluate(subjects[task.evaluator.subject], items, audit)
         return {item.key: score for item, score in zip(items, scores, strict=True)}

@@ -11,10 +11,9 @@ from typing import Any
 from evomerge.config import RunConfig, TaskSettings
 from evomerge.errors import EvaluationError
 from evomerge.evaluation import Audit, Task
-from evomerge.evaluation.python_function import PythonFunction
+from evomerge.evolve.baselines import parent_trials
 from evomerge.evolve.build import Setup, build_executor
 from evomerge.evolve.candidate import Worker
-from evomerge.evolve.rivals import parent_trials
 from evomerge.records import Candidate, Job, JobResult
 
 WORK = "evomerge.evolve.census:make_work"
@@ -26,7 +25,7 @@ def take_census(config: RunConfig, tasks: Sequence[Task]) -> RunConfig:
     Raises:
         EvaluationError: a function cannot answer for the first model.
     """
-    unknown = [task.name for task in tasks if (f := _function(task)) and f.undeclared]
+    unknown = [task.name for task in tasks if task.evaluator.undeclared]
     if not unknown:
         return config
     parent = parent_trials(config.genome)[0]
@@ -66,16 +65,10 @@ class Registrar(Worker):
     def _race(
         self, subjects: Mapping[str, Any], audits: Mapping[str, Audit], job: Job
     ) -> tuple[dict[str, dict[str, float]], bool]:
+        del audits
         for name in job.items:
-            function = _function(self._tasks[name])
-            assert function is not None
-            function.audit = audits[name]
-            self._options[name] = function.find_out(name, subjects["model"])
+            self._options[name] = self._tasks[name].evaluator.find_out(name, subjects["model"])
         return {}, False
-
-
-def _function(task: Task) -> PythonFunction | None:
-    return task.evaluator if isinstance(task.evaluator, PythonFunction) else None
 
 
 def _declare(task: TaskSettings, options: Mapping[str, Any]) -> TaskSettings:

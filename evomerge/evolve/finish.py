@@ -1,5 +1,6 @@
-"""The end of a run: re-evaluate the short list, face the rivals, write the winner once."""
+"""The end of a run: re-evaluate the short list, face the baselines, write the winner once."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,9 +10,9 @@ from evomerge.config import RunConfig
 from evomerge.engine import merge
 from evomerge.errors import EvaluationError, OutputError
 from evomerge.evaluation.audit import find_suspicions
+from evomerge.evolve.baselines import default_trials, parent_trials
 from evomerge.evolve.comparison import Scores
 from evomerge.evolve.confirmation import confirm
-from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, reach_verdict
 from evomerge.genome import ParameterSpace
@@ -85,7 +86,7 @@ def choose_winner(
     return finalists[place], results[place]
 
 
-def face_rivals(
+def face_baselines(
     winner: Trial,
     config: RunConfig,
     trials: Trials,
@@ -115,6 +116,7 @@ def face_rivals(
         search_score=search_score,
         validation_score=validation_score,
         marks=[task.mark for task in trials.tasks if task.mark],
+        failures=describe_failures(trials.store.candidates("search")),
         flags=find_suspicions(audits[0], audits[1 : 1 + len(parents)]),
     )
 
@@ -159,6 +161,16 @@ def export(
     text = card.read_text(encoding="utf-8")
     write_text(card, text.replace(verdict.sentence, confirmed.sentence, 1))
     return best, confirmed
+
+
+def describe_failures(rows: Sequence[CandidateRow]) -> str:
+    """Say how many candidates failed, and the most common reason; empty where none did."""
+    reasons = Counter(row.error.splitlines()[0].rstrip(".") for row in rows if row.error)
+    if not reasons:
+        return ""
+    (commonest, _), *others = reasons.most_common()
+    mostly = "mostly: " if others else ""
+    return f"{reasons.total()} of {len(rows)} candidates failed: {mostly}{commonest}."
 
 
 def search_scores(rows: Sequence[CandidateRow]) -> Mapping[str, float]:

@@ -9,9 +9,10 @@ from evomerge.engine import Models, make_plan
 from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
+from evomerge.evolve.baselines import default_trials, parent_trials
 from evomerge.evolve.build import build_genome, build_searcher, judges_models
+from evomerge.evolve.forecast import describe_items
 from evomerge.evolve.racing import find_race, settle_racing
-from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.tasks import build_tasks
 from evomerge.genome import ParameterSpace
 from evomerge.store import FILE, open_store
@@ -107,4 +108,5 @@ def check_run(config: RunConfig) -> dict[str, Any]:
         "tasks": len(config.tasks),
         **{f"{split} items": count for split, count in items.items()},
         "racing": f"from {race.first} items" if race else "no",
+        "notes": list(describe_items(preparation.tasks)),
     }

@@ -11,6 +11,7 @@ from typing import Any
 from evomerge.checkpoints.writer import check_target
 from evomerge.config import RunConfig, apply_effort, load_config, parse_config
 from evomerge.errors import EvaluationError, StoreError
+from evomerge.evolve.baselines import default_trials, parent_trials
 from evomerge.evolve.build import build_executor, build_searcher
 from evomerge.evolve.census import take_census
 from evomerge.evolve.comparison import Scores
@@ -18,7 +19,7 @@ from evomerge.evolve.finish import (
     BEST,
     choose_winner,
     export,
-    face_rivals,
+    face_baselines,
     search_scores,
     short_list,
 )
@@ -27,7 +28,6 @@ from evomerge.evolve.loop import Incumbent, search
 from evomerge.evolve.prepare import Preparation, prepare
 from evomerge.evolve.provenance import record_run, refuse_changes
 from evomerge.evolve.racing import Heat, draw_items, find_race, settle_racing
-from evomerge.evolve.rivals import default_trials, parent_trials
 from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
@@ -193,16 +193,16 @@ def _evolve(
     own_items = leaders if config.items.batch else None
     finalists = short_list(rows, searcher, genome, config.finalists, leaders=own_items)
     winner, validated = choose_winner(finalists, trials, progress)
-    mark = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
-    verdict = face_rivals(
+    fingerprint = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
+    verdict = face_baselines(
         winner,
         config,
         trials,
-        search_score=search_scores(rows).get(mark),
+        search_score=search_scores(rows).get(fingerprint),
         validation_score=validated.objectives[0],
         progress=progress,
     )
-    return verdict, winner.recipe, trials.item_scores(mark, "test")
+    return verdict, winner.recipe, trials.item_scores(fingerprint, "test")
 
 
 def _probe(
@@ -237,7 +237,7 @@ def _probe(
         genes=len(preparation.genome.space),
         candidates=config.search.evaluations,
         finalists=config.finalists,
-        rivals=len(parents) + len(default_trials(config.genome)),
+        baselines=len(parents) + len(default_trials(config.genome)),
         workers=workers,
         model_bytes=preparation.model_bytes if preparation.judges_models else 0,
         batch=config.items.batch,

@@ -1,4 +1,4 @@
-"""Whom a merge must beat: every parent, and every recipe people use without searching."""
+"""Baselines, which a merge must beat: every parent, and recipes people use without searching."""
 
 from evomerge.checkpoints.locate import display_name, tell_apart
 from evomerge.config import GenomeSettings
