@@ -11,8 +11,8 @@ from setuptools.command.build_ext import build_ext
 FOLDER = "evomerge/tensor_ops/native"
 PATHS = ("baseline", "avx2", "avx512")
 HEADERS = (
-    "blend", "elect", "exports", "interface", "magnitudes", "numbers", "philox", "reduce",
-    "row_ranks", "tiles",
+    "blend", "elect", "exports", "interface", "magnitudes", "numbers", "pairs", "philox",
+    "reduce", "row_ranks", "tally", "tiles",
 )  # fmt: skip
 UNIX = [
     "-std=c++17",

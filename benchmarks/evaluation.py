@@ -50,7 +50,7 @@ def read_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     add("--repeats", type=int, default=3, help="runs of each scorer, in turn")
-    add("--cases", default="", help="scorer: only cases with this in their name")
+    add("--cases", default="", help="scorer, racing: only cases with this in their name")
     add("--seeds", type=int, default=5, help="of whole runs, for racing and estimators")
     add("--smollm2", type=Path, help="a folder of examples/smollm2/prepare.py")
     add("--results", type=Path, default=Path("build") / "bench-eval.json")
@@ -72,7 +72,7 @@ def main() -> None:
             chosen.results, f"{part}, section", {"date": date.today().isoformat(), "text": section}
         )
         print(f"\n{section}\n", flush=True)
-        if chosen.write and not chosen.quick:
+        if chosen.write and not chosen.quick and not (chosen.cases and part == "racing"):
             write_into(PAGE, part, section)
 
 

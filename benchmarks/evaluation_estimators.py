@@ -10,81 +10,25 @@ scored on all of them.
 
 import argparse
 import os
-import sqlite3
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from evaluation_responses import Array, Responses, collect
+from evaluation_runs import print_section, show_mean
 from numpy.typing import NDArray
 
-from evomerge.config import RunConfig, load_config
-from evomerge.evolve import evolve, resume
-from evomerge.statistics import (
-    ItemResponse,
-    choose_anchors,
-    control_variate_mean,
-    estimate_means,
-    fit_item_response,
-)
-from evomerge.store import FILE, open_store
+from evomerge.statistics import choose_anchors, control_variate_mean, estimate_means
 
-Array = NDArray[np.float64]
 COUNTS = (10, 20, 30, 50, 100)
 DECIDING = 30
 """Items at which rankings are compared: racing's first look."""
 BEST = 5
 DRAWS, TARGETS, FIRST_MERGES = 16, 16, 28
-
-
-@dataclass(frozen=True)
-class Responses:
-    """Scores of models on items.
-
-    Attributes:
-        scores: shape (models, items).
-        groups: task of every item, shape (items,).
-        parents: how many of the models, the first ones, are parents.
-    """
-
-    scores: Array
-    groups: NDArray[np.int64]
-    parents: int
-
-    def part(self, models: slice) -> "Responses":
-        """Return some of the models."""
-        return Responses(self.scores[models], self.groups, self.parents)
-
-    @cached_property
-    def tasks(self) -> list[NDArray[np.int64]]:
-        """Positions of the items of every task."""
-        return [np.flatnonzero(self.groups == g) for g in range(self.groups.max() + 1)]
-
-    @cached_property
-    def ranking(self) -> NDArray[np.int64]:
-        """Models, best first."""
-        return np.asarray(np.argsort(-self.objectives, kind="stable"))
-
-    @cached_property
-    def objectives(self) -> Array:
-        """Mean over tasks of the mean score, shape (models,)."""
-        return np.mean([self.scores[:, task].mean(axis=1) for task in self.tasks], axis=0)
-
-    @cached_property
-    def rasch(self) -> ItemResponse:
-        """Items of one parameter."""
-        return fit_item_response(self.scores, self.groups, discriminate=False)
-
-    @cached_property
-    def two_parameters(self) -> ItemResponse:
-        """Items of two parameters."""
-        return fit_item_response(self.scores, self.groups)
 
 
 Estimate = Callable[[Responses, Array, NDArray[np.int64], int], float]
@@ -251,79 +195,15 @@ def report(title: str, found: Sequence[dict[tuple[str, int], Trial]]) -> str:
             np.array([trial.selection(own=own) for trial in deciding]) for own in (False, True)
         )
         for column in range(2):
-            cells += [_show(values[:, column], "{:.2f}") for values in (same, own)]
+            cells += [show_mean(values[:, column], "{:.2f}") for values in (same, own)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _show_errors(trials: Sequence[Trial]) -> str:
     if len(trials) > 1:
-        return _show([trial.rmse for trial in trials], "{:.1f}")
+        return show_mean([trial.rmse for trial in trials], "{:.1f}")
     return f"{trials[0].rmse:.1f} ± {trials[0].half_width:.1f}"
-
-
-def _show(values: Sequence[float] | Array, form: str) -> str:
-    text = form.format(np.mean(values))
-    if len(values) == 1:
-        return text
-    return f"{text} ± {form.format(1.96 * np.std(values, ddof=1) / len(values) ** 0.5)}"
-
-
-def read_responses(config: RunConfig, runs: Path) -> Responses:
-    """Search without racing, unless that is done, and return what its models scored."""
-    folder = runs / config.name
-    if not (folder / FILE).exists():
-        evolve(config, runs=runs)
-    elif not _is_finished(folder):
-        resume(config.name, runs=runs)
-    with closing(sqlite3.connect(folder / FILE)) as store:
-        marks = store.execute(
-            "SELECT stage, fingerprint FROM candidates WHERE state = 'done'"
-            " AND stage IN ('probe', 'search') ORDER BY number"
-        ).fetchall()
-        scores: dict[str, dict[tuple[str, str], float]] = {mark: {} for _, mark in marks}
-        for mark, task, item, score in store.execute("SELECT * FROM scores"):
-            if mark in scores:
-                scores[mark][task, item] = score
-    items = sorted(set.intersection(*map(set, scores.values())))
-    names = sorted({task for task, _ in items})
-    return Responses(
-        np.array([[found[key] for key in items] for found in scores.values()]),
-        np.array([names.index(task) for task, _ in items]),
-        len({mark for stage, mark in marks if stage == "probe"}),
-    )
-
-
-def _is_finished(folder: Path) -> bool:
-    with open_store(folder) as store:
-        run = store.run()
-    return run is not None and run.state == "finished"
-
-
-def _change(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
-    return RunConfig.model_validate({**config.model_dump(exclude_unset=True), **changes})
-
-
-def collect(arguments: argparse.Namespace, runs: Path) -> dict[str, list[Responses]]:
-    """Return the responses of all runs, by family."""
-    quick = getattr(arguments, "quick", False)
-    plain = {"racing": False, "finalists": 1, "executor": {"name": "local", "threads": 1}}
-    items = {"search": 100, "validation": 10, "test": 10}
-    if quick:
-        plain["search"] = {"algorithm": "cma", "evaluations": 70, "mean": 0.3}
-    demo = load_config("demo")
-    families = {
-        "zoo": [
-            read_responses(
-                _change(demo, {**plain, "items": items, "name": f"zoo-{seed}", "seed": seed}), runs
-            )
-            for seed in range(2 if quick else arguments.seeds)
-        ]
-    }
-    if arguments.smollm2 and not quick:
-        real = load_config(arguments.smollm2 / "evolve.yml")
-        families["SmolLM2"] = [read_responses(_change(real, {**plain, "name": "smollm2"}), runs)]
-    return families
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -345,15 +225,5 @@ def run(arguments: argparse.Namespace) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main() -> None:
-    """Print the section."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--smollm2", type=Path, help="prepared folder")
-    parser.add_argument("--results", type=Path, help="runs are kept beside this file")
-    parser.add_argument("--quick", action="store_true")
-    print(run(parser.parse_args()))
-
-
 if __name__ == "__main__":
-    main()
+    print_section(run, __doc__.splitlines()[0])

@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from evaluation_runs import change, print_section, run_once, show_mean
+from evaluation_specialists import configure
 from numpy.typing import NDArray
 
 from evomerge.config import RunConfig, load_config
-from evomerge.evolve import evolve, resume
 from evomerge.evolve.racing import draw_items, end_legs, mix
 from evomerge.evolve.tasks import build_tasks
 from evomerge.statistics.racing import count_looks, find_drop
-from evomerge.store import FILE, RACED_OUT, open_store
+from evomerge.store import RACED_OUT, open_store
 
 FIRST, EVERY, ALPHA, COHORT = 30, 10, 0.1, 14
 RULES: dict[str, Any] = {
@@ -129,7 +130,7 @@ def report_replay(name: str, scores: Matrix, seeds: int) -> str:
 def _rule_lines(label: str, races: Sequence[Callable[[bool | None], Race]]) -> Iterable[str]:
     for rule, per_look in zip(RULES, (None, False, True), strict=True):
         found = [race(per_look) for race in races]
-        cells = " | ".join(_show(100 * np.array(column)) for column in zip(*found, strict=True))
+        cells = " | ".join(show_mean(100 * np.array(column)) for column in zip(*found, strict=True))
         yield f"| {label} | {rule} | {cells} |"
 
 
@@ -141,29 +142,26 @@ def report_runs(config: RunConfig, title: str, seeds: int, runs: Path) -> str:
     for seed, (rule, racing) in itertools.product(range(seeds), RULES.items()):
         name = f"{config.name}-{rule.replace(' ', '-')}-{seed}"
         changes = {"name": name, "seed": seed, "racing": racing}
-        found[rule].append(measure_run(_change(config, changes), runs))
+        found[rule].append(measure_run(change(config, changes), runs))
     for rule, rows in found.items():
-        cells = " | ".join(_show(column) for column in zip(*rows, strict=True))
+        cells = " | ".join(show_mean(column) for column in zip(*rows, strict=True))
         lines.append(f"| {rule} | {cells} |")
     lines += ["", f"{seeds} seeds; mean ± half of the 95 % interval over seeds."]
-    baseline = np.array([row[-1] for row in found["every item"]])
+    lines[-1] += " Rule minus every item, paired by seed:"
+    lines += ["", f"| {title} | {columns} |", "|---" * 6 + "|"]
     for rule in list(RULES)[1:]:
-        difference = np.array([row[-1] for row in found[rule]]) - baseline
-        lines.append(f"Test, {rule} minus every item, paired by seed: {_show(difference)}.")
+        differences = np.array(found[rule]) - np.array(found["every item"])
+        lines.append(f"| {rule} | {' | '.join(map(show_mean, differences.T))} |")
     return "\n".join(lines)
 
 
 def measure_run(config: RunConfig, runs: Path) -> tuple[float, ...]:
     """Run (or go on, or read what was run): dropped, items, seconds, validation, test; percents."""
-    if (runs / config.name / FILE).exists():
-        resume(config.name, runs=runs)
-    else:
-        evolve(config, runs=runs)
-    with open_store(runs / config.name) as store:
+    with open_store(run_once(config, runs)) as store:
         rows, run = store.candidates("search"), store.run()
+        most = store.candidates("probe")[0].items  # no candidate need have met all of them
     assert run is not None
     assert run.verdict is not None
-    most = max(row.items for row in rows)
     return (
         100 * np.mean([row.state == RACED_OUT for row in rows]),
         100 * sum(row.items for row in rows if row.seconds) / (most * len(rows)),
@@ -183,27 +181,10 @@ def read_matrix(folder: Path) -> Matrix:
         by_name = {task.name: task for task in tasks}
         keys = [(by_name[name], by_name[name].items["search"][place].key) for name, place in row]
         found = {r.fingerprint: r for r in store.candidates("search") if r.state == "done"}
-        known = {(mark, t.key): store.scores(mark, t.key) for mark in found for t in tasks}
+        known = {(merge, t.key): store.scores(merge, t.key) for merge in found for t in tasks}
     return np.array(
-        [[task.direction * known[mark, task.key][key] for task, key in keys] for mark in found]
+        [[task.direction * known[merge, task.key][key] for task, key in keys] for merge in found]
     )
-
-
-def _change(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
-    return RunConfig.model_validate({**config.model_dump(exclude_unset=True), **changes})
-
-
-def _show(values: Iterable[float]) -> str:
-    found = np.array(list(values))
-    half = _student(len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5
-    return f"{found.mean():.2f} ± {half:.2f}"
-
-
-def _student(freedom: int) -> float:
-    """Return the 97.5 % quantile of Student's distribution (Hill, 1970, to 1 % from 4 on)."""
-    z, n = 1.959964, float(freedom)
-    first = (z**3 + z) / (4 * n) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-    return z + first + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
 
 
 def run(arguments: argparse.Namespace) -> str:
@@ -218,28 +199,33 @@ def run(arguments: argparse.Namespace) -> str:
         "items": {"search": 100, "validation": 200, "test": 200},
         "executor": executor,
     }
-    parts = [report_errors(1000 if quick else 10_000), report_simulation(4 * seeds)]
     with tempfile.TemporaryDirectory() as scratch:
         runs = kept.parent / f"racing{'-quick' * quick}" if kept else Path(scratch)
-        parts.append(report_runs(_change(load_config("demo"), zoo), "zoo", seeds, runs))
-        parts.append(report_replay("zoo", read_matrix(runs / "zoo-every-item-0"), 4 * seeds))
+        demo = change(load_config("demo"), zoo)
+        cases = {
+            "errors": lambda: report_errors(1000 if quick else 10_000),
+            "simulation": lambda: report_simulation(4 * seeds),
+            "zoo": lambda: report_runs(demo, "zoo", seeds, runs),
+            "zoo, replayed": lambda: replay_run(
+                change(demo, {"name": "zoo-every-item-0", "racing": False}), "zoo", seeds, runs
+            ),
+        }
         if arguments.smollm2 and not quick:
             changes = {"name": "smollm2", "racing": False, "executor": executor}
-            real = _change(load_config(arguments.smollm2 / "evolve.yml"), changes)
-            measure_run(real, runs)
-            parts.append(report_replay("SmolLM2", read_matrix(runs / "smollm2"), 4 * seeds))
-    return "\n\n".join(parts) + "\n"
+            real = change(load_config(arguments.smollm2 / "evolve.yml"), changes)
+            few = configure(arguments.smollm2, runs)
+            cases |= {
+                "specialists": lambda: report_runs(few, "SmolLM2, specialists", seeds, runs),
+                "SmolLM2, replayed": lambda: replay_run(real, "SmolLM2", seeds, runs),
+            }
+        wanted = getattr(arguments, "cases", "")
+        return "\n\n".join(make() for name, make in cases.items() if wanted in name) + "\n"
 
 
-def main() -> None:
-    """Print the section."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--smollm2", type=Path, help="prepared folder")
-    parser.add_argument("--results", type=Path, help="runs are kept beside this file")
-    parser.add_argument("--quick", action="store_true")
-    print(run(parser.parse_args()))
+def replay_run(config: RunConfig, title: str, seeds: int, runs: Path) -> str:
+    """Replay one run without racing."""
+    return report_replay(title, read_matrix(run_once(config, runs)), 4 * seeds)
 
 
 if __name__ == "__main__":
-    main()
+    print_section(run, __doc__.splitlines()[0])

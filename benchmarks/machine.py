@@ -17,7 +17,7 @@ PIECE = 1 << 22
 """Bytes read or written at a time, from a buffer that is reused."""
 COPIED = 1 << 28
 SAMPLING = 0.02
-REPEATS = 2
+REPEATS = 3
 """Every limit is measured so often; the best counts."""
 
 

@@ -67,10 +67,11 @@ class Record:
         return kept
 
     def forget(self, name: str, engines: Sequence[str]) -> None:
-        """Leave out a method's runs by these engines; ours take limits and stages with them."""
+        """Leave out engines' starts and runs of a method; with ours go limits and stages."""
         kept = self.method(name)
         for engine in engines:
             kept[engine] = []
+            self.content.get("start", {}).pop(engine, None)
         if "ours" in engines:
             kept["limits"] = []
             kept.pop("stages", None)
@@ -102,8 +103,9 @@ class Bench:
         document, inputs = make_recipe(method, self.family)
         recipe.write_text(yaml.safe_dump(document, sort_keys=False))
         kept["bytes"] = [inputs * self.size.bytes, self.size.bytes]
-        while self._wanted("ours", kept):
+        if not kept["limits"] and self._wanted("ours", kept):
             self._limits(kept)
+        while self._wanted("ours", kept):
             self._once("ours", method, kept["ours"])
         while method not in OURS_ALONE and self._wanted("theirs", kept):
             self._once("theirs", method, kept["theirs"])
@@ -292,6 +294,8 @@ def measure_all(chosen: argparse.Namespace, record: Record) -> None:
 def main() -> None:
     """Measure, keep, show."""
     os.environ["HF_HUB_OFFLINE"] = "1"
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.pop(name, None)  # both engines take as many threads as they take by default
     chosen = read_arguments()
     if "theirs" in chosen.engines and not (chosen.opponent / "bin" / "mergekit-yaml").exists():
         raise SystemExit(f"no mergekit in {chosen.opponent}: benchmarks/opponent.sh makes it")

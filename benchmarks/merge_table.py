@@ -60,7 +60,8 @@ def ratios(start: dict[str, float], kept: Method) -> tuple[float, float] | None:
 
 def render(content: dict[str, Any], order: Sequence[str]) -> str:
     """Return the whole report as Markdown."""
-    methods = {name: content["methods"][name] for name in order if name in content["methods"]}
+    known = content["methods"]
+    methods = {name: known[name] for name in order if known.get(name, {}).get("ours")}
     start = content["start"]
     return "\n\n".join(
         [

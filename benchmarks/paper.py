@@ -29,7 +29,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from evomerge.config import RunConfig, parse_config
 from evomerge.evolve import RunResult, evolve, resume
-from evomerge.evolve.side_by_side import measure
+from evomerge.evolve.measurement.side_by_side import measure
 from evomerge.store import FILE, open_store
 from evomerge.zoo.alphabets.runs import RUNS, TASKS, write_runs
 from evomerge.zoo.alphabets.train import FACTS, train_family
@@ -108,7 +108,7 @@ class Bench:
         limit = QUICK_LIMIT if self.chosen.quick else None
         [model] = measure([reference], [TASKS], limit=limit, device="cpu").models
         scores = {task: mean(found.values()) for task, found in model.scores.items()}
-        shares = {task: model.audit[task].get("wrong_language") for task in scores}
+        shares = {name: tally.audit.get("wrong_language") for name, tally in model.tallies.items()}
         return {
             "scores": scores,
             "wrong_language": {task: s for task, s in shares.items() if s is not None},

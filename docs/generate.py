@@ -2,8 +2,10 @@
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 
 os.environ["TERMINAL_WIDTH"] = "90"
@@ -123,21 +125,18 @@ def _row(parameter: ParameterSpec) -> str:
     return f"| {name} | {', '.join(values)} | {default} | {parameter.sought} |"
 
 
-def _options(plug_in: object) -> Iterator[str]:
-    lines = (inspect.getdoc(plug_in) or "").splitlines()
-    if "Args:" not in lines:
-        return
-    for line in lines[lines.index("Args:") + 1 :]:
-        if line and not line.startswith(" "):
-            break
-        text = line.strip()
-        if line.startswith("    ") and not line.startswith("     ") and ":" in text:
-            option, _, meaning = text.partition(":")
-            if option not in FILLED_IN:
-                yield f"- `{option}`:{meaning}"
-        elif text:
-            yield f"  {text}"
-    yield ""
+def _options(plug_in: type) -> Iterator[str]:
+    """List a plug-in's options: its own, then those of dataclasses that it inherits."""
+    told = {*FILLED_IN}
+    for kind in (plug_in, *filter(is_dataclass, plug_in.__mro__[1:])):
+        arguments = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")[2].split("\n\n")[0]
+        for entry in re.split(r"^ {4}(?! )", arguments, flags=re.MULTILINE)[1:]:
+            option, _, meaning = entry.rstrip().partition(":")
+            if option not in told:
+                yield f"- `{option}`:" + meaning.replace("\n        ", "\n  ")
+                told.add(option)
+    if told > {*FILLED_IN}:
+        yield ""
 
 
 PAGES = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from evomerge.evolve.side_by_side import SideBySide
+    from evomerge.evolve.measurement import SideBySide
 
 NAME = "eval"
 EXAMPLE = "evomerge eval zoo:base zoo:sort --run-file demo --limit 20"
@@ -33,7 +33,7 @@ def command(  # noqa: PLR0913, PLR0917 - what a user may decide about a measurem
         None, "--num-fewshot", "--num_fewshot", "-f", min=0, help="Examples before each question."
     ),
     batch_size: str = typer.Option(
-        "auto", "--batch-size", "--batch_size", "-b", help="Requests at once, or auto."
+        "auto", "--batch-size", "--batch_size", "-b", help="Requests at once of --scorer harness."
     ),
     chat_template: bool = typer.Option(
         False, "--apply-chat-template", help="Ask in the model's own chat format."
@@ -69,7 +69,7 @@ def command(  # noqa: PLR0913, PLR0917 - what a user may decide about a measurem
     }
     from evomerge.checkpoints.loading import choose_device
     from evomerge.cli.output import ProgressLine
-    from evomerge.evolve.side_by_side import measure
+    from evomerge.evolve.measurement import measure
 
     with ProgressLine() as progress:
         found = measure(
@@ -109,14 +109,15 @@ def _check_output(output: Path | None, models: int) -> None:
 
 
 def _report(found: "SideBySide", output: Path | None, *, as_json: bool) -> None:
-    from evomerge.cli.output import print_json, print_side_by_side
-    from evomerge.evolve.results_file import write_results
+    from evomerge.cli.output import print_json
+    from evomerge.cli.standings import print_standings
+    from evomerge.evolve.measurement import write_results
 
     documents = write_results(found)
     if as_json:
         print_json(documents[0] if len(documents) == 1 else documents)
     else:
-        print_side_by_side(found)
+        print_standings(found)
     if output:
         for file in _write(documents, output):
             typer.echo(str(file), err=as_json)
@@ -124,7 +125,7 @@ def _report(found: "SideBySide", output: Path | None, *, as_json: bool) -> None:
 
 def _write(documents: list[dict[str, Any]], output: Path) -> list[Path]:
     from evomerge.cli.output import write_json
-    from evomerge.evolve.results_file import name_file
+    from evomerge.evolve.measurement.results_file import name_file
 
     files = []
     for document in documents:

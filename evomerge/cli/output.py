@@ -14,11 +14,9 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from evomerge.evaluation import Task
     from evomerge.evolve import RunResult
     from evomerge.evolve.comparison import Estimate, Line
     from evomerge.evolve.forecast import Forecast
-    from evomerge.evolve.side_by_side import SideBySide
     from evomerge.evolve.verdict import Verdict
 
 
@@ -54,7 +52,7 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         numeric = all(isinstance(row[name], (int, float)) for row in rows)
         table.add_column(str(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_escape(_show(value)) for value in row.values()))
+        table.add_row(*(escape(_show(value)) for value in row.values()))
     console.print(table)
 
 
@@ -72,59 +70,7 @@ def print_verdict(verdict: "Verdict") -> None:
         _print_lines(title, rows, columns, lambda line: _by_task(line, tasks))
     console.print()
     sure = verdict.better and not verdict.doubtful
-    console.print(_escape(verdict.sentence), style="bold green" if sure else "bold yellow")
-
-
-def print_side_by_side(found: "SideBySide") -> None:
-    """Print one table over all tasks, where they have a mean, and one of each task."""
-    columns = ["score", "95 % interval", "better by", "won:lost", "p"]
-    columns = columns if len(found.models) > 1 else columns[:2]
-    tables = {task.name: found.by_task[task.name] for task in found.tasks}
-    notes = {task.name: _describe_task(task) for task in found.tasks}
-    if len(found.tasks) > 1 and all(task.direction > 0 for task in found.tasks):
-        tables = {"All tasks": found.lines} | tables
-        notes["All tasks"] = "weighted mean"
-    for place, (name, lines) in enumerate(tables.items()):
-        if place:
-            console.print()
-        rows = [(_mark_first(line, lines), line) for line in lines]
-        _print_lines(f"{name} ({notes[name]})", rows, columns, _measured)
-    if len(found.models) > 1:
-        console.print(
-            "\nEach model is compared with the first; p is of a two-sided exact paired test, "
-            "Holm-corrected over the models.",
-            style="dim",
-        )
-
-
-def _describe_task(task: "Task") -> str:
-    way = "" if task.direction > 0 else ", lower is better"
-    return f"{len(task.items['test'])} items{_name_metric(task)}{way}"
-
-
-def _name_metric(task: "Task") -> str:
-    """Say what a task of lm-evaluation-harness is measured by; others have one number."""
-    from evomerge.evolve.results_file import spell_metric
-
-    facts = getattr(task.evaluator, "description", None)
-    if facts is None:
-        return ""
-    full = f"{facts['metric']},{facts['filter']}"
-    return f", {spell_metric(facts['metric'], facts['aggregations'][full])},{facts['filter']}"
-
-
-def _mark_first(line: "Line", lines: "Sequence[Line]") -> str:
-    return "first" if line is lines[0] and len(lines) > 1 else ""
-
-
-def _measured(line: "Line") -> list[str]:
-    if line.overall is None:
-        return ["failed", _escape(line.failure)]
-    found = next(iter(line.tasks.values())) if len(line.tasks) == 1 else line.overall
-    score = [f"{found.mean:.4f}", _interval(found)]
-    if line.difference is None:
-        return score
-    return [*score, f"{0.0 - line.difference:+.4f}", f"{line.losses}:{line.wins}", _p_value(line)]
+    console.print(escape(verdict.sentence), style="bold green" if sure else "bold yellow")
 
 
 def _print_lines(
@@ -133,7 +79,7 @@ def _print_lines(
     columns: Sequence[str],
     cells: "Callable[[Line], list[str]]",
 ) -> None:
-    console.print(_escape(title), style="italic")
+    console.print(escape(title), style="italic")
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     table.add_column("model", overflow="fold")
@@ -141,7 +87,7 @@ def _print_lines(
         table.add_column(name, justify="right", overflow="fold")
     for mark, line in rows:
         style = "bold" if line.kind == "winner" else ""
-        table.add_row(mark, _escape(line.label), *cells(line), style=style)
+        table.add_row(mark, escape(line.label), *cells(line), style=style)
     console.print(table)
 
 
@@ -156,7 +102,7 @@ def print_forecast(forecast: "Forecast") -> None:
         f"Forecast: {f.candidates} candidates × {f.items['search']} items × "
         f"{1000 * f.seconds_per_candidate / max(f.items['search'], 1):.2f} ms ({each} a candidate, "
         f"{f.merge_share:.0%} of it merging) in {f.genes} genes; then {f.finalists} finalists × "
-        f"{f.items['validation']} and {f.rivals + 1} models × {f.items['test']} items. "
+        f"{f.items['validation']} and {f.baselines + 1} models × {f.items['test']} items. "
         f"About {_duration(f.seconds)} with {f.workers} worker{'s' * (f.workers > 1)}{memory}. "
         f"Effort: {f.effort}."
     )
@@ -165,11 +111,8 @@ def print_forecast(forecast: "Forecast") -> None:
             f"Racing: who is clearly behind the best after {f.race.first} or more items is "
             "dropped, so the search may cost less."
         )
-    if f.divided:
-        console.print(
-            "Items without splits, divided into search, validation and test by seeded hash: "
-            f"{_escape(', '.join(f.divided))}."
-        )
+    for note in f.notes:
+        console.print(escape(note))
 
 
 def print_result(result: "RunResult") -> None:
@@ -253,22 +196,29 @@ class ProgressLine:
 
 def _totals(line: "Line") -> list[str]:
     if line.overall is None:
-        return ["failed", _escape(line.failure)]
+        return ["failed", escape(line.failure)]
     found = line.overall
-    score = [f"{found.mean:.3f}", _interval(found)]
+    score = [f"{found.mean:.3f}", show_interval(found)]
     if line.difference is None:
         return score
-    return [*score, f"{line.difference:+.3f}", f"{line.wins}:{line.losses}", _p_value(line)]
+    return [
+        *score,
+        f"{line.difference:+.3f}",
+        f"{line.wins}:{line.losses}",
+        show_p_value(line.p_value),
+    ]
 
 
-def _interval(found: "Estimate") -> str:
+def show_interval(found: "Estimate") -> str:
+    """Return an interval for a table; nothing where there is none."""
     return "" if found.low is None else f"{found.low:.3f} – {found.high:.3f}"
 
 
-def _p_value(line: "Line") -> str:
-    if line.p_value is None:
+def show_p_value(value: float | None) -> str:
+    """Return a p value for a table; nothing where there is none."""
+    if value is None:
         return ""
-    return f"{line.p_value:.3f}" if line.p_value >= 0.001 else "< 0.001"
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _by_task(line: "Line", tasks: Sequence[str]) -> list[str]:
@@ -281,7 +231,8 @@ def _show(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return text that rich prints as it is."""
     return text.replace("[", "\\[")
 
 

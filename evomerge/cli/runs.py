@@ -13,7 +13,7 @@ def command(
     runs: Path = typer.Option(Path("runs"), help="Folder of all runs."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
-    """List runs: how far they are, their best search score, whether they beat their rivals."""
+    """List runs: how far they are, their best search score, whether they beat their baselines."""
     from evomerge.cli.output import print_json, print_table
 
     folders = sorted(path.parent for path in runs.glob("*/store.db")) if runs.is_dir() else []

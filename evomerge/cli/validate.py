@@ -30,8 +30,11 @@ def command(
         facts = _check_recipe(file, lenient, as_json)
     if as_json:
         print_json(facts)
-    else:
-        typer.echo(f"{file} is well-formed: " + ", ".join(f"{k} {v}" for k, v in facts.items()))
+        return
+    notes = facts.pop("notes", [])
+    typer.echo(f"{file} is well-formed: " + ", ".join(f"{k} {v}" for k, v in facts.items()))
+    for note in notes:
+        typer.echo(note)
 
 
 def _is_run_file(file: str) -> bool:

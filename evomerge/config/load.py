@@ -8,6 +8,7 @@ from evomerge.config.check import find_problems
 from evomerge.config.mergekit_evolve import is_foreign, translate
 from evomerge.config.settings import RunConfig, TaskSettings
 from evomerge.errors import ConfigError, Problem
+from evomerge.evaluation import EVALUATORS
 from evomerge.recipe.shape import Findings, read_shape
 from evomerge.recipe.yaml_document import read_yaml
 
@@ -82,14 +83,9 @@ def _resolve_task(task: TaskSettings, folder: Path) -> TaskSettings:
         data = _resolve(data, folder)
     elif data is not None:
         data = {split: _resolve(path, folder) for split, path in data.items()}
-    values = {**task.model_dump(), "data": data}
-    function = values.get("function")
-    if isinstance(function, str) and ".py:" in function:
-        place, _, name = function.rpartition(":")
-        values["function"] = f"{_resolve(place, folder)}:{name}"
-    if task.evaluator == "command":
-        values["cwd"] = _resolve(values.get("cwd") or ".", folder)
-    return TaskSettings.model_validate(values)
+    kind = EVALUATORS.get(task.evaluator)
+    options = kind.resolve_paths(task.options, lambda path: _resolve(path, folder))
+    return TaskSettings.model_validate({**task.model_dump(), **options, "data": data})
 
 
 def _resolve(reference: str, folder: Path) -> str:

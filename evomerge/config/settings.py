@@ -94,7 +94,7 @@ class TaskSettings(Document):
     name: str = Field(min_length=1)
     evaluator: str = "lm_eval"
     data: str | dict[Literal["search", "validation", "test"], str] | None = None
-    weight: float = Field(default=1.0, ge=-1e6, le=1e6)
+    weight: float = Field(default=1.0, ge=-1e6, le=1e6, allow_inf_nan=False)
 
     @field_validator("weight")
     @classmethod
@@ -139,7 +139,7 @@ class ItemSettings(Document):
 class RacingSettings(Document):
     """When a hopeless candidate is dropped: see evomerge.statistics.racing."""
 
-    alpha: float = Field(default=0.1, gt=0, lt=1)
+    alpha: float = Field(default=0.1, gt=0, lt=1, allow_inf_nan=False)
     first: int = Field(default=30, ge=1)
     every: int = Field(default=10, ge=1)
     per_look: bool = False
@@ -153,7 +153,7 @@ class ExecutorSettings(Document):
     threads: int | None = Field(default=None, ge=1)
     device: str | None = None
     arithmetic: DType | None = None
-    timeout: float | None = Field(default=None, gt=0, le=1e6)
+    timeout: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
 
 
 class RunConfig(Document):

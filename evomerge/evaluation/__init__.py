@@ -3,10 +3,12 @@
 from evomerge.evaluation.audit import Audit, find_suspicions
 from evomerge.evaluation.base import EVALUATORS, Evaluator, build_evaluator
 from evomerge.evaluation.bits_per_byte import BitsPerByte
+from evomerge.evaluation.chat import templated
 from evomerge.evaluation.command import Command
 from evomerge.evaluation.exact_match import ExactMatch
 from evomerge.evaluation.http_endpoint import HttpEndpoint
 from evomerge.evaluation.language import build_detector
+from evomerge.evaluation.lent import lent
 from evomerge.evaluation.lm_eval_harness import LmEval
 from evomerge.evaluation.mgsm import MGSM
 from evomerge.evaluation.multiple_choice import MultipleChoice
@@ -36,6 +38,8 @@ __all__ = [
     "find_last_number",
     "find_suspicions",
     "keep_apart",
+    "lent",
     "read_items",
     "share_out",
+    "templated",
 ]

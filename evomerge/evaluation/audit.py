@@ -164,8 +164,8 @@ def find_suspicions(winner: Measures, parents: Sequence[Measures]) -> tuple[str,
     """
     found = []
     for task, measures in winner.items():
-        rivals = [parent[task] for parent in parents if task in parent]
-        found += [f"{task}: {sentence}" for sentence in _suspect(measures, rivals)]
+        known = [parent[task] for parent in parents if task in parent]
+        found += [f"{task}: {sentence}" for sentence in _suspect(measures, known)]
     return tuple(found)
 
 

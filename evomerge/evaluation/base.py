@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from evomerge.errors import EvaluationError
@@ -21,6 +21,7 @@ class Evaluator(ABC):
         higher_is_better: direction of the metric.
         fields: what every item must have.
         texts: fields that must be texts where an item has them.
+        paths: options that are a path or a list of paths; `resolve_paths` sees to others.
         subject: what `_score` receives: a live LanguageModel, the recipe's document (then no
             model is built at all), or a temporary folder that holds the merge.
         per_item: whether every item has a score of its own; what gives one number for all of
@@ -29,19 +30,23 @@ class Evaluator(ABC):
         holds_out: whether the splits are asked different things; else nothing is unseen.
         identity: what its scores depend on besides its options, such as a judge's source.
         published: the public test set that its items are, all of them; empty if they are not.
-        audit: where it notes what looks wrong about answers; a fresh one for every candidate.
+        search_split: of its own data set, from which search and validation items come: 'test' if
+            that has to be divided; empty where the items are the user's.
+        audit: where `_score` notes what looks wrong about answers; `evaluate` puts it there.
     """
 
     higher_is_better: bool = True
     fields: ClassVar[tuple[str, ...]] = ()
     texts: ClassVar[tuple[str, ...]] = ()
+    paths: ClassVar[tuple[str, ...]] = ()
     subject: Literal["model", "recipe", "folder"] = "model"
     per_item: bool = True
     at_once: bool = False
     holds_out: bool = True
     published: str = ""
+    search_split: str = ""
     identity: str = ""
-    audit: Audit = Audit()
+    audit: Audit
 
     @classmethod
     def parts(cls, task: str, options: Mapping[str, Any]) -> Mapping[str, float]:
@@ -54,6 +59,23 @@ class Evaluator(ABC):
         """Tell the subject of an evaluator with these options, before it is made."""
         return str(options.get("subject", cls.subject))
 
+    @classmethod
+    def resolve_paths(
+        cls, options: Mapping[str, Any], resolve: Callable[[str], str]
+    ) -> dict[str, Any]:
+        """Return the options with the paths among them as they are meant.
+
+        Args:
+            options: as a run file states them.
+            resolve: makes a path absolute that is relative to the run file's folder.
+        """
+        stated = {name: options[name] for name in cls.paths if options.get(name)}
+        found = {
+            name: resolve(value) if isinstance(value, str) else [resolve(path) for path in value]
+            for name, value in stated.items()
+        }
+        return {**options, **found}
+
     def documents(self) -> Mapping[str | None, Sequence[Mapping[str, Any]]] | None:
         """Return the evaluator's own items by split (None: not divided yet).
 
@@ -61,16 +83,57 @@ class Evaluator(ABC):
         """
         return None
 
-    def evaluate(self, subject: Any, items: Sequence[Item]) -> list[float]:
+    @property
+    def undeclared(self) -> bool:
+        """Whether its items are known only once a model was asked; see `find_out`."""
+        return False
+
+    def find_out(self, task: str, subject: Any) -> Mapping[str, Any]:
+        """Return the options that declare what was `undeclared`, asking the first model."""
+        del task, subject
+        return {}
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """Return what a results file says of it, under lm-evaluation-harness' keys; or nothing."""
+        return {}
+
+    @property
+    def noted(self) -> Mapping[str, Sequence[float]]:
+        """Return 'metric,filter' -> a number per item scored last, where there are several."""
+        return {}
+
+    @property
+    def graded(self) -> Mapping[str, Sequence[Any]]:
+        """Return 'metric,filter' -> what `sum_up` needs of each item scored last."""
+        return {}
+
+    @property
+    def hashes(self) -> Sequence[str]:
+        """Return a hash of what was asked for each item scored last; nothing where items tell."""
+        return ()
+
+    def sum_up(self, graded: Mapping[str, Sequence[Any]]) -> Mapping[str, float]:
+        """Return 'metric,filter' -> one number for all these items together."""
+        del graded
+        return {}
+
+    def evaluate(
+        self, subject: Any, items: Sequence[Item], audit: Audit | None = None
+    ) -> list[float]:
         """Score every item, in order.
 
         Args:
             subject: a LanguageModel, a recipe's document or a folder, as `subject` says.
             items: of one task.
+            audit: told of every answer, and of what looks wrong about it; nobody if absent.
 
         Raises:
             EvaluationError: there are not as many finite numbers as items.
         """
+        self.audit = audit or Audit()
+        if audit and self.subject == "model":
+            subject = audit.watch(subject)
         scores = self._score(subject, items)
         name = items[0].task if items else ""
         if not isinstance(scores, Sequence) or len(scores) != len(items):
@@ -90,7 +153,9 @@ class Evaluator(ABC):
         if wrong:
             raise EvaluationError(
                 f"task {name}: {wrong} of {len(numbers)} scores are NaN or infinite",
-                "Make the metric return a finite number for every item",
+                "So are the model's own log-likelihoods: look at the weights it was made with"
+                if self.audit.measures().get("nonfinite")
+                else "Make the metric return a finite number for every item",
             )
         return numbers
 

@@ -6,18 +6,20 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
 from evomerge.errors import EvaluationError
-from evomerge.evaluation.judge import Needs, OutsideJudge, show
+from evomerge.evaluation.judge import OutsideJudge, show
 
 GRACE = 5.0
 """Seconds a command gets to leave, once it was told to."""
 
 
+@dataclass(eq=False, repr=False)
 class Command(OutsideJudge):
     """Scores by a command of yours, in any language.
 
@@ -30,47 +32,33 @@ class Command(OutsideJudge):
 
     Args:
         command: program and arguments, as a text or as a list.
-        prompt: the field of an item that is generated from.
-        max_new_tokens: where an answer ends at the latest.
-        stop: strings before which an answer ends.
-        needs: 'answers', or 'folder' for a temporary export of the merge.
-        metrics: numbers of the answer (`{"accuracy": 0.8}`), where it gives no score per item.
-        higher_is_better: direction of the scores.
         timeout: seconds after which the command and all it started are ended.
         cwd: where it runs; the folder of the run file if absent.
         environment: variables besides those of this process; secrets are better inherited.
     """
 
-    def __init__(  # noqa: PLR0913 - what a user may decide about one command
-        self,
-        command: str | list[str],
-        *,
-        prompt: str = "prompt",
-        max_new_tokens: int = 256,
-        stop: str | Sequence[str] = (),
-        needs: Needs = "answers",
-        metrics: list[str] | None = None,
-        higher_is_better: bool = True,
-        timeout: float = 600.0,
-        cwd: str | None = None,
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(
-            prompt=prompt,
-            max_new_tokens=max_new_tokens,
-            stop=stop,
-            needs=needs,
-            metrics=metrics,
-            higher_is_better=higher_is_better,
-        )
-        if not 0 < timeout <= 1e6:
-            raise ValueError("timeout must be a positive number of seconds, at most a million")
-        self.words = shlex.split(command) if isinstance(command, str) else list(command)
-        self.timeout = timeout
-        self.place = Path(cwd or ".").expanduser()
-        self.environment = {**os.environ, **(environment or {})}
+    command: str | list[str]
+    _: KW_ONLY
+    timeout: float = 600.0
+    cwd: str | None = None
+    environment: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Find the program and the files that it names."""
+        super().__post_init__()
+        stated = self.command
+        self.words = shlex.split(stated) if isinstance(stated, str) else list(stated)
+        self.place = Path(self.cwd or ".").expanduser()
+        self.environment = {**os.environ, **(self.environment or {})}
         _check_program(self.words, self.place, self.environment)
         self.identity = _hash_files(self.words, self.place)
+
+    @classmethod
+    def resolve_paths(
+        cls, options: Mapping[str, Any], resolve: Callable[[str], str]
+    ) -> dict[str, Any]:
+        """Resolve the folder it runs in: that of the run file, if none is named."""
+        return {**options, "cwd": resolve(options.get("cwd") or ".")}
 
     def _ask(self, task: str, document: bytes) -> bytes:
         name = shlex.join(self.words)

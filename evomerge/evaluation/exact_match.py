@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.chat import Wanted, templated
 from evomerge.evaluation.language import THRESHOLD, LanguageGate
 from evomerge.records import Item
 from evomerge.types import LanguageModel
@@ -22,6 +23,7 @@ class ExactMatch(Evaluator):
         pattern: regular expression; the answer is its last match (its first group, if it has
             one), as in "the last number".
         ignore_case: whether case does not count.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one.
         language: the language that answers must be in (ISO 639 code for `fasttext`); any if
             absent.
         detector: what tells it: `fasttext` (needs the extra `language`), or `alphabet:A-P` (the
@@ -38,6 +40,7 @@ class ExactMatch(Evaluator):
         stop: str | Sequence[str] = (),
         pattern: str | None = None,
         ignore_case: bool = False,
+        apply_chat_template: Wanted = False,
         language: str | None = None,
         detector: str = "fasttext",
         threshold: float = THRESHOLD,
@@ -53,10 +56,12 @@ class ExactMatch(Evaluator):
         except re.error as error:
             raise ValueError(f"pattern is not a regular expression: {error}") from None
         self.ignore_case = ignore_case
+        self.apply_chat_template: Wanted = apply_chat_template
         self.gate = LanguageGate(language, detector, threshold)
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         prompts = [item.fields["prompt"] for item in items]
+        subject = templated(subject, self.apply_chat_template)
         answers = subject.generate(prompts, max_new_tokens=self.max_new_tokens, stop=self.stop)
         return [self._grade(a, i.fields["target"]) for a, i in zip(answers, items, strict=True)]
 

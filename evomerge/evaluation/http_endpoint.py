@@ -4,13 +4,14 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 from evomerge.errors import EvaluationError
-from evomerge.evaluation.judge import Needs, OutsideJudge
+from evomerge.evaluation.judge import OutsideJudge
 
 TRIES = 3
 """How often an endpoint is called that refuses the connection: it may be starting."""
@@ -22,6 +23,7 @@ MOST_BYTES = 1 << 26
 """An answer longer than this is no answer."""
 
 
+@dataclass(eq=False, repr=False)
 class HttpEndpoint(OutsideJudge):
     """Scores by an HTTP endpoint of yours.
 
@@ -32,45 +34,19 @@ class HttpEndpoint(OutsideJudge):
 
     Args:
         url: of the endpoint, http or https; secrets do not belong in it.
-        prompt: the field of an item that is generated from.
-        max_new_tokens: where an answer ends at the latest.
-        stop: strings before which an answer ends.
-        needs: 'answers', or 'folder' for a temporary export of the merge, if the endpoint runs
-            on this machine.
-        metrics: numbers of the answer (`{"accuracy": 0.8}`), where it gives no score per item.
-        higher_is_better: direction of the scores.
-        timeout: seconds to wait for the answer.
         header_env: header -> environment variable that holds its value, as in
             `{Authorization: JUDGE_TOKEN}`; the value itself is never stored.
     """
 
-    def __init__(  # noqa: PLR0913 - what a user may decide about one endpoint
-        self,
-        url: str,
-        *,
-        prompt: str = "prompt",
-        max_new_tokens: int = 256,
-        stop: str | Sequence[str] = (),
-        needs: Needs = "answers",
-        metrics: list[str] | None = None,
-        higher_is_better: bool = True,
-        timeout: float = 60.0,
-        header_env: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(
-            prompt=prompt,
-            max_new_tokens=max_new_tokens,
-            stop=stop,
-            needs=needs,
-            metrics=metrics,
-            higher_is_better=higher_is_better,
-        )
-        if not 0 < timeout <= 1e6:
-            raise ValueError("timeout must be a positive number of seconds, at most a million")
-        self.name = _check_url(url)
-        self.url = url
-        self.timeout = timeout
-        self._headers = _read_headers(header_env or {})
+    url: str
+    _: KW_ONLY
+    header_env: dict[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the endpoint's URL and read its headers."""
+        super().__post_init__()
+        self.name = _check_url(self.url)
+        self._headers = _read_headers(self.header_env or {})
 
     def _ask(self, task: str, document: bytes) -> bytes:
         headers = {"Content-Type": "application/json", **self._headers}

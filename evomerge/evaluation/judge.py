@@ -22,52 +22,61 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.chat import Wanted, templated
 from evomerge.records import Item
 from evomerge.registry import suggest
 
 Needs = Literal["answers", "folder"]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class OutsideJudge(Evaluator):
-    """Base of judges outside this program; subclasses write `_ask` only.
+    """Base of judges outside this program; subclasses write `_ask`, and declare options of theirs.
 
     Args:
         prompt: the field of an item that is generated from.
         max_new_tokens: where an answer ends at the latest.
         stop: strings before which an answer ends.
-        needs: 'answers', or 'folder' for the merge itself.
-        metrics: numbers of the judge's answer, where it gives no score per item.
+        needs: 'answers', or 'folder' for a temporary export of the merge on this machine.
+        metrics: numbers of the answer (`{"accuracy": 0.8}`), where it gives no score per item.
         higher_is_better: direction of the scores.
+        timeout: seconds to wait for the answer.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one.
     """
 
-    def __init__(
-        self,
-        *,
-        prompt: str,
-        max_new_tokens: int,
-        stop: str | Sequence[str],
-        needs: Needs,
-        metrics: Sequence[str] | None,
-        higher_is_better: bool,
-    ) -> None:
-        if needs not in ("answers", "folder"):
-            raise ValueError(f"needs must be 'answers' or 'folder', not {needs!r}")
-        if type(max_new_tokens) is not int or max_new_tokens < 1:
+    prompt: str = "prompt"
+    max_new_tokens: int = 256
+    stop: str | Sequence[str] = ()
+    needs: Needs = "answers"
+    metrics: list[str] | None = None
+    higher_is_better: bool = True
+    timeout: float = 60.0
+    apply_chat_template: Wanted = False
+
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            ValueError: one of them makes no sense.
+        """
+        if self.needs not in ("answers", "folder"):
+            raise ValueError(f"needs must be 'answers' or 'folder', not {self.needs!r}")
+        if type(self.max_new_tokens) is not int or self.max_new_tokens < 1:
             raise ValueError("max_new_tokens must be a whole number of at least 1")
-        self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        self.stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         if not all(isinstance(word, str) and word for word in self.stop):
             raise ValueError("stop must be a text or a list of texts, none of them empty")
-        self.prompt = prompt
-        self.max_new_tokens = max_new_tokens
-        self.subject = "folder" if needs == "folder" else "model"
-        self.metrics = check_metrics(metrics)
+        if not 0 < self.timeout <= 1e6:
+            raise ValueError("timeout must be a positive number of seconds, at most a million")
+        self.metrics = check_metrics(self.metrics)
+        self.subject = "folder" if self.needs == "folder" else "model"
         self.per_item = not self.metrics
-        self.at_once = needs == "folder" or bool(self.metrics)
-        self.higher_is_better = higher_is_better
+        self.at_once = self.needs == "folder" or bool(self.metrics)
 
     @classmethod
     def looks_at(cls, options: Mapping[str, Any]) -> str:
@@ -95,11 +104,11 @@ class OutsideJudge(Evaluator):
             for entry, answer in zip(told, self._generate(subject, items), strict=True):
                 entry["answer"] = answer
         found = self._ask(items[0].task, json.dumps(document).encode())
-        return read_answer(_parse(items[0].task, found), items, self.metrics)
+        return read_answer(_parse(items[0].task, found), items, self.metrics or ())
 
     def _generate(self, subject: Any, items: Sequence[Item]) -> list[str]:
         prompts = [item.fields[self.prompt] for item in items]
-        answers: list[str] = subject.generate(
+        answers: list[str] = templated(subject, self.apply_chat_template).generate(
             prompts, max_new_tokens=self.max_new_tokens, stop=self.stop
         )
         return answers
@@ -143,17 +152,17 @@ def read_answer(answer: Any, items: Sequence[Item], metrics: Sequence[str] = ())
     return [answer[item.key] for item in items]
 
 
-def check_metrics(metrics: Sequence[str] | None) -> tuple[str, ...]:
+def check_metrics(metrics: Sequence[str] | None) -> list[str]:
     """Return the names of a judge's numbers, none where it gives a score per item.
 
     Raises:
         ValueError: it is not a list of names.
     """
     if metrics is None:
-        return ()
+        return []
     if isinstance(metrics, str) or not metrics or not all(isinstance(m, str) for m in metrics):
         raise ValueError("metrics must be a list of names, at least one")
-    return tuple(metrics)
+    return list(metrics)
 
 
 def _mean(task: str, answer: Any, metrics: Sequence[str]) -> float:

@@ -13,31 +13,46 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
 from evomerge.evaluation.harness.catalogue import Catalogue, Entry, Listing
 from evomerge.evaluation.harness.data_sets import is_public
-from evomerge.evaluation.harness.explanation import explained
+from evomerge.evaluation.harness.documents import (
+    SEED,
+    TRAIN,
+    check_targets,
+    divide_training,
+    find_search_split,
+    read_question,
+    split_documents,
+)
+from evomerge.evaluation.harness.explanation import explained, ungraded
+from evomerge.evaluation.harness.groups import find_shares, pick_task
 from evomerge.evaluation.harness.installation import harness_version, plain, require_harness
 from evomerge.evaluation.harness.metrics import (
     DEFAULT,
     Metric,
+    check_metric,
     choose_metric,
     collect,
     find_metrics,
     sum_up,
 )
-from evomerge.evaluation.harness.requests import Prompting, Requests, ask, tokenizer_mark
+from evomerge.evaluation.harness.requests import (
+    Prompting,
+    Requests,
+    ask,
+    hash_question,
+    hash_tokenizer,
+)
 from evomerge.evaluation.harness.tasks import (
-    SEED,
     Examples,
     build_task,
     check_generation,
     check_kind,
-    split_documents,
 )
 from evomerge.evaluation.task import SEARCH_AND_VALIDATION, question
 from evomerge.records import Item
@@ -52,13 +67,15 @@ class LmEval(Evaluator):
     taken sentence by sentence. What exists for all documents together only (F1, Matthews'
     correlation) is refused.
 
-    With a validation and a test split, the search gets the first; with one, all is divided.
+    With a validation and a test split, the search gets the first; with one and a train split of at
+    least 100 documents, that, less a tenth where examples are drawn from it, too; else all is
+    divided.
 
     Args:
         task: name of the task, the group or the tag; the name in the run file, if absent.
         group: the group that hands its settings down to `task`.
-        metric: `metric,filter` as the harness reports it, or `metric` alone; null for accuracy
-            where the task gives it, and else for the first metric that it gives.
+        metric: `metric,filter` as the harness reports it, or `metric` alone; null for what the
+            group sums up, or accuracy, or the first metric, whichever the task gives.
         num_fewshot: examples before every question; the task's own number, if absent.
         fewshot_as_multiturn: within a chat template, examples are turns of their own.
         apply_chat_template: yes, no, or `auto`: where the tokenizer has one.
@@ -69,6 +86,8 @@ class LmEval(Evaluator):
         batch_size: questions that the harness' model computes at once.
         confirm_run_unsafe_code: let a task run code that the model has written.
     """
+
+    paths: ClassVar[tuple[str, ...]] = ("task_search_path",)
 
     def __init__(  # noqa: PLR0913 - the harness' own options, under its own names
         self,
@@ -89,41 +108,47 @@ class LmEval(Evaluator):
         require_harness()
         if num_fewshot is not None and num_fewshot < 0:
             raise ValueError("num_fewshot must be 0 or more")
-        entry = _pick(task, _find(group or task, task_search_path))
+        listing = _find(group or task, task_search_path)
+        entry = pick_task(task, listing)
         arguments = _read_arguments(gen_kwargs)
         self.name, self.scorer, self._batch_size = entry.name, scorer, batch_size
         self._task = build_task(entry, num_fewshot, arguments)
-        self._entry = entry
+        self._entry, self._groups = entry, listing.groups
         check_kind(entry.name, self._task, confirm_run_unsafe_code=confirm_run_unsafe_code)
         if scorer == "own":
             check_generation(entry.name, self._task)
-        self.metric = choose_metric(entry.name, self._task, metric)
+        self.metric = choose_metric(entry.name, self._task, metric, listing.metrics)
         self.higher_is_better = self.metric.higher_is_better
         self.identity = _identify(entry, self._task)
         with explained(entry):
             self._documents = {s: list(found) for s, found in split_documents(self._task).items()}
+            self.search_split = find_search_split(self._task)
             self._examples = {
                 split: Examples(entry.name, self._task, found)
                 for split, found in self._documents.items()
             }
         self._prompting = Prompting(system_instruction, apply_chat_template, fewshot_as_multiturn)
-        self.published = _published(entry) if len(self._documents) == 1 else ""
+        self.published = _published(entry) if self.search_split == self.reporting_split else ""
         self._requests: dict[str, Requests] = {}
         self._asked: list[list[Any]] = []
-        self._marks: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self._tokenizers: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
     @classmethod
     def parts(cls, task: str, options: Mapping[str, Any]) -> Mapping[str, float]:
-        """Return a group's members with their shares, as the group's own aggregation has them."""
+        """Return a group's members with their shares, as the group's own aggregation has them.
+
+        Raises:
+            EvaluationError: there is no such task, or one does not list the metric; no data are
+                read to find out.
+        """
         require_harness()
         name = options.get("task", task)
         listing = _find(name, options.get("task_search_path"))
+        for entry in listing.tasks:
+            check_metric(entry.name, entry.config, options.get("metric", DEFAULT))
         if [entry.name for entry in listing.tasks] == [name]:
             return {task: 1.0}
-        sizes = [1.0] * len(listing.tasks)
-        if _weighs_by_size(listing, options.get("metric") or DEFAULT):
-            sizes = [float(_size(entry)) for entry in listing.tasks]
-        return {e.name: size / sum(sizes) for e, size in zip(listing.tasks, sizes, strict=True)}
+        return find_shares(listing, options.get("metric") or (*listing.metrics, DEFAULT)[0])
 
     @property
     def reporting_split(self) -> str:
@@ -142,17 +167,27 @@ class LmEval(Evaluator):
             "higher_is_better": self.metric.higher_is_better,
             "original": len(self._documents[self.reporting_split]),
             "aggregations": {n: m.aggregation for n, m in find_metrics(self._task).items()},
+            "directions": dict(self._task.higher_is_better()),
+            "filters": len(self._task._filters),
+            "groups": self._groups,
+            "prompting": self._prompting,
             "config": plain(self._task.dump_config()),
         }
 
     def documents(self) -> Mapping[str | None, Sequence[Mapping[str, Any]]]:
         """Return the documents by split; of a question in both, the test split keeps it."""
-        found = {split: self._fields(split) for split in self._documents}
-        if len(found) == 1:
-            return {None: found[self.reporting_split]}
-        tested = {question(fields) for fields in found["test"]}
-        fresh = [fields for fields in found["validation"] if question(fields) not in tested]
-        return {SEARCH_AND_VALIDATION: fresh, "test": found["test"]}
+        reported = self.reported()
+        if self.search_split == self.reporting_split:
+            return {None: reported}
+        if self.search_split not in self._documents:
+            with explained(self._entry):
+                asked, shown = divide_training(self._task)
+                self._documents[TRAIN] = asked
+                self._examples[TRAIN] = Examples(self.name, self._task, asked, shown)
+        tested = {question(fields) for fields in reported}
+        found = self._fields(self.search_split)
+        fresh = [fields for fields in found if question(fields) not in tested]
+        return {SEARCH_AND_VALIDATION: fresh, "test": reported}
 
     def reported(self) -> list[dict[str, Any]]:
         """Return the documents on which the harness reports, in its order."""
@@ -160,10 +195,12 @@ class LmEval(Evaluator):
 
     def _fields(self, split: str) -> list[dict[str, Any]]:
         with explained(self._entry):
-            return [
-                {**_read_question(self._task, document), "place": f"{split}:{place}"}
+            found = [
+                {**read_question(self._task, document), "place": f"{split}:{place}"}
                 for place, document in enumerate(self._documents[split])
             ]
+        check_targets(self.name, self._task, found)
+        return found
 
     def _score(self, subject: Any, items: Sequence[Item]) -> list[float]:
         requests = self._requests_for(subject.tokenizer)
@@ -194,15 +231,20 @@ class LmEval(Evaluator):
         self._filter_all()
         return collect(self._task, self._asked)
 
+    @property
+    def hashes(self) -> list[str]:
+        """Return the harness' hashes of what was asked for each item that was scored last."""
+        return [hash_question(self._task, question) for question in self._asked]
+
     def sum_up(self, graded: Mapping[str, Sequence[Any]]) -> dict[str, float]:
         """Return 'metric,filter' -> the harness' own number for all these items together."""
         return sum_up(self._task, graded)
 
     def _requests_for(self, tokenizer: Any) -> Requests:
-        if tokenizer not in self._marks:
-            self._marks[tokenizer] = tokenizer_mark(tokenizer)
+        if tokenizer not in self._tokenizers:
+            self._tokenizers[tokenizer] = hash_tokenizer(tokenizer)
         fresh = Requests(self._task, self._documents, self._examples, self._prompting)
-        return self._requests.setdefault(self._marks[tokenizer], fresh)
+        return self._requests.setdefault(self._tokenizers[tokenizer], fresh)
 
     def _harness_model(self, subject: Any, requests: Requests) -> Any:
         from evomerge.evaluation.harness.language_model import HarnessModel, OwnModel
@@ -241,42 +283,18 @@ class LmEval(Evaluator):
         answers = [instance.filtered_resps[metric.filter] for instance in question]
         if any(_is_broken(answer) for answer in answers):
             return math.nan  # a broken model gives no answer, not the first choice
-        found = self._task.process_results(question[0].doc, answers)
-        if metric.name not in found:
-            raise EvaluationError(
-                f"task {self.name} gave no {metric.name!r} for a document",
-                f"It gave {', '.join(found)}",
-            )
-        return metric.of_item(found[metric.name], self._task.aggregation()[metric.name])
+        with ungraded(self._entry):
+            found = self._task.process_results(question[0].doc, answers)
+            if metric.name in found:
+                return metric.of_item(found[metric.name], self._task.aggregation()[metric.name])
+        raise EvaluationError(
+            f"task {self.name} gave no {metric.name!r} for a document",
+            f"It gave {', '.join(found)}",
+        )
 
 
 def _find(name: str, search_path: Sequence[str] | None) -> Listing:
     return Catalogue(search_path or ()).find(name)
-
-
-def _pick(name: str, listing: Listing) -> Entry:
-    """Return the one task that is meant.
-
-    Raises:
-        EvaluationError: there are several.
-    """
-    named = [entry for entry in listing.tasks if entry.name == name]
-    if not named and len(listing.tasks) != 1:
-        members = ", ".join(entry.name for entry in listing.tasks[:5])
-        raise EvaluationError(f"{name} stands for several tasks ({members} …)", "Name one of them")
-    return (named or listing.tasks)[0]
-
-
-def _weighs_by_size(listing: Listing, metric: str) -> bool:
-    wanted = metric.partition(",")[0]
-    stated = [entry for entry in listing.aggregates if entry.get("metric") == wanted]
-    return bool(stated) and bool(stated[0].get("weight_by_size", True))
-
-
-def _size(entry: Entry) -> int:
-    with explained(entry):
-        splits = split_documents(build_task(entry, 0, None))
-    return len(splits.get("test", splits.get("validation", ())))
 
 
 def _read_arguments(stated: dict[str, Any] | str | None) -> dict[str, Any]:
@@ -297,18 +315,6 @@ def _published(entry: Entry) -> str:
     if not is_public(entry.config, builtin=entry.builtin):
         return ""
     return str(entry.config.get("dataset_path") or "the harness' own items")
-
-
-def _read_question(task: Any, document: Any) -> dict[str, Any]:
-    """Return a document as people, and the check for equal questions, see it."""
-    target = task.doc_to_target(document)
-    if task.OUTPUT_TYPE == "loglikelihood_rolling":
-        return {"text": plain(target)}
-    choices = task.doc_to_choice(document) if task.get_config("doc_to_choice") else None
-    asked = {"prompt": plain(task.doc_to_text(document))}
-    if task.OUTPUT_TYPE == "generate_until" and not isinstance(asked["prompt"], str):
-        raise TypeError(f"doc_to_text gives {asked['prompt']!r:.60}, which is no text")
-    return {**asked, **({"choices": plain(choices)} if choices else {}), "target": plain(target)}
 
 
 def _is_broken(answer: Any) -> bool:

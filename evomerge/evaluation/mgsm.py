@@ -1,4 +1,4 @@
-"""MGSM (Shi et al., 2022), asked and marked as in evolutionary model merging (Akiba et al., 2024).
+"""MGSM (Shi et al., 2022), asked and graded as in evolutionary model merging (Akiba et al., 2024).
 
 https://arxiv.org/abs/2210.03057, https://arxiv.org/abs/2403.13187: zero-shot, greedy, one answer a
 question; right when the last number of the answer is, *and* the answer is in the wanted language.
@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.chat import Wanted, templated
 from evomerge.evaluation.language import THRESHOLD, LanguageGate
 from evomerge.evaluation.numerals import PATTERNS, Notation, find_last_number, notation_of
 from evomerge.records import Item
@@ -55,6 +56,8 @@ class MGSM(Evaluator):
             pattern of the paper's program, which finds 234 in 1,234 and no minus.
         max_new_tokens: where an answer ends at the latest.
         stop: strings before which an answer ends.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one. What `template` makes
+            of the question is the user's turn; `plain` goes best with it.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("question",)
@@ -69,6 +72,7 @@ class MGSM(Evaluator):
         numbers: Notation | None = None,
         max_new_tokens: int = 1024,
         stop: str | Sequence[str] = STOPS,
+        apply_chat_template: Wanted = False,
     ) -> None:
         if type(max_new_tokens) is not int or max_new_tokens < 1:
             raise ValueError("max_new_tokens must be a whole number of at least 1")
@@ -78,6 +82,7 @@ class MGSM(Evaluator):
         self.template = _find_template(template, language)
         self.numbers: Notation = numbers or notation_of(language)
         self.max_new_tokens = max_new_tokens
+        self.apply_chat_template: Wanted = apply_chat_template
         self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
         self.gate = LanguageGate(language, detector, threshold)
 
@@ -93,6 +98,7 @@ class MGSM(Evaluator):
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         prompts = [self.template.replace(QUESTION, item.fields["question"]) for item in items]
+        subject = templated(subject, self.apply_chat_template)
         answers = subject.generate(prompts, max_new_tokens=self.max_new_tokens, stop=self.stop)
         return [self._grade(a, _find_result(i.fields)) for a, i in zip(answers, items, strict=True)]
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from evomerge.errors import EvaluationError, describe
 from evomerge.evaluation.base import Evaluator
 from evomerge.evaluation.judge import check_metrics, read_answer, show
+from evomerge.evaluation.lent import lent
 from evomerge.evaluation.task import SPLITS
 from evomerge.records import Item
 
@@ -37,7 +38,8 @@ class PythonFunction(Evaluator):
 
     `function(subject, items)` gets a LanguageModel of this program (or, with `subject: recipe`,
     the recipe as a dict; with `subject: folder`, the path of a temporary export) and the items as
-    dicts; it returns one score per item.
+    dicts; it returns one score per item. A model is lent: who writes into its parameters or
+    buffers has failed.
 
     Args:
         function: `package.module:name` or `path/to/file.py:name`.
@@ -70,6 +72,15 @@ class PythonFunction(Evaluator):
         self.at_once = self.owns or not self.per_item or subject == "folder"
         self.holds_out = not self.owns or self.items is not None or "split" in self._takes
         self.identity = _hash_source(self._function)
+
+    @classmethod
+    def resolve_paths(
+        cls, options: Mapping[str, Any], resolve: Callable[[str], str]
+    ) -> dict[str, Any]:
+        """Resolve the file that a function is in; leave modules alone."""
+        place, _, name = options["function"].rpartition(":")
+        found = f"{resolve(place)}:{name}" if place.endswith(".py") else options["function"]
+        return {**options, "function": found}
 
     @property
     def undeclared(self) -> bool:
@@ -136,7 +147,11 @@ class PythonFunction(Evaluator):
 
     def _call(self, subject: Any, items: Sequence[Item], split: str) -> Any:
         rows = [dict(item.fields) for item in items]
-        with redirect_stdout(sys.stderr):  # what a judge prints must not get between the results
+        module = getattr(subject, "module", None)
+        with (
+            lent(module),
+            redirect_stdout(sys.stderr),
+        ):  # what a judge prints must not get between the results
             if not self._takes:
                 answer = self._function(subject, rows)
             else:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Task:
         key: identity of the evaluator and its options; part of the cache key of every score.
         divided: its items had no splits and were divided by seeded hash.
         mark: what the verdict must say of it, one sentence; empty where there is nothing to say.
+        limits: split -> items asked for, where that many were; there may be fewer.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Task:
     minimise: bool = False
     divided: bool = False
     mark: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def direction(self) -> float:
@@ -60,6 +62,14 @@ class Task:
         """Return the task as one sees it who may not read a split."""
         kept = {name: items for name, items in self.items.items() if name != split}
         return replace(self, items=kept)
+
+    @property
+    def shortfall(self) -> str:
+        """Return 'search 40 of 100, test 9 of 20': the splits with fewer items than asked for."""
+        if not self.evaluator.per_item:
+            return ""
+        short = ((s, len(self.items[s]), n) for s, n in self.limits.items() if s in self.items)
+        return ", ".join(f"{split} {count} of {n}" for split, count, n in short if count < n)
 
     @property
     def fingerprint(self) -> str:

@@ -72,13 +72,13 @@ class Attempt:
 
     def outcome(self) -> Outcome:
         """Return what became of it."""
-        mark, seconds = self.candidate.fingerprint, self._seconds
+        fingerprint, seconds = self.candidate.fingerprint, self._seconds
         if self.failure:
-            return Outcome(mark, seconds=seconds, failure=self.failure, layers=self.layers)
+            return Outcome(fingerprint, seconds=seconds, failure=self.failure, layers=self.layers)
         measures = {name: audit.measures() for name, audit in self.audits.items()}
         audit = {name: found for name, found in measures.items() if found}
         return Outcome(
-            mark,
+            fingerprint,
             self.scores,
             seconds,
             raced_out=self.raced_out,

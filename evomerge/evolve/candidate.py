@@ -19,11 +19,11 @@ from evomerge.evaluation import Audit, Task
 from evomerge.evaluation.python_function import PythonFunction
 from evomerge.evaluation.task import SEALED
 from evomerge.evolve.attempt import Attempt
+from evomerge.evolve.baselines import pass_through
 from evomerge.evolve.build import Setup, build_tasks, needs_models
 from evomerge.evolve.live import LiveModel, exported
 from evomerge.evolve.live_paths import LivePaths, find_merges
 from evomerge.evolve.racing import Course
-from evomerge.evolve.rivals import pass_through
 from evomerge.recipe import is_path
 from evomerge.records import Job, JobResult
 
@@ -187,8 +187,5 @@ class Worker:
         places: Sequence[int],
     ) -> dict[str, float]:
         items = [task.items[job.split][place] for place in places]
-        subject, task.evaluator.audit = subjects[task.evaluator.subject], audit
-        if task.evaluator.subject == "model":
-            subject = audit.watch(subject)
-        scores = task.evaluator.evaluate(subject, items)
+        scores = task.evaluator.evaluate(subjects[task.evaluator.subject], items, audit)
         return {item.key: score for item, score in zip(items, scores, strict=True)}

@@ -11,11 +11,10 @@ from typing import Any
 from evomerge.config import RunConfig, TaskSettings
 from evomerge.errors import EvaluationError
 from evomerge.evaluation import Task
-from evomerge.evaluation.python_function import PythonFunction
 from evomerge.evolve.attempt import Attempt
+from evomerge.evolve.baselines import parent_trials
 from evomerge.evolve.build import Setup, build_executor
 from evomerge.evolve.candidate import Worker
-from evomerge.evolve.rivals import parent_trials
 from evomerge.records import Candidate, Job, JobResult
 
 WORK = "evomerge.evolve.census:make_work"
@@ -27,7 +26,7 @@ def take_census(config: RunConfig, tasks: Sequence[Task]) -> RunConfig:
     Raises:
         EvaluationError: a function cannot answer for the first model.
     """
-    unknown = [task.name for task in tasks if (f := _function(task)) and f.undeclared]
+    unknown = [task.name for task in tasks if task.evaluator.undeclared]
     if not unknown:
         return config
     parent = parent_trials(config.genome)[0]
@@ -72,14 +71,8 @@ class Registrar(Worker):
 
     def _ask(self, attempt: Attempt, job: Job) -> None:
         for name in job.items:
-            function = _function(self._tasks[name])
-            assert function is not None
-            function.audit = attempt.audits[name]
-            self._options[name] = function.find_out(name, attempt.subjects["model"])
-
-
-def _function(task: Task) -> PythonFunction | None:
-    return task.evaluator if isinstance(task.evaluator, PythonFunction) else None
+            found = self._tasks[name].evaluator.find_out(name, attempt.subjects["model"])
+            self._options[name] = found
 
 
 def _declare(task: TaskSettings, options: Mapping[str, Any]) -> TaskSettings:

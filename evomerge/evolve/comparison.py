@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evomerge.evaluation import Task
+from evomerge.evolve.objective import weigh
 from evomerge.statistics import (
     PairedTest,
     combine_intervals,
@@ -133,7 +134,7 @@ def _weigh(tasks: Sequence[Task], means: Mapping[str, Estimate]) -> Estimate:
     total = sum(task.weight for task in tasks)
     shares = [task.direction * task.weight / total for task in tasks]
     found = [means[task.name] for task in tasks]
-    mean = sum(share * each.mean for share, each in zip(shares, found, strict=True))
+    mean = weigh(tasks, {name: each.mean for name, each in means.items()})
     known = [
         ((each.mean, each.low, each.high), share)
         for each, share in zip(found, shares, strict=True)

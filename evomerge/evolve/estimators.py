@@ -2,7 +2,8 @@
 
 A searcher ranks dropped candidates below all others, and among each other by this:
 
-- `mean`: the mean, corrected by how easy the items were for the incumbent (evomerge.evolve.racing);
+- `mean`: the mean, corrected by how easy the items were for the incumbent: a control variate with
+  one control, not the plain mean (evomerge.evolve.racing.estimate_objective);
 - `control_variate`: the mean lead over the five best models known, corrected by how the lead goes
   with their scores (evomerge.statistics.control_variate);
 - `item_response`: answers as an ability near the best known model's foretells, by Rasch's model
@@ -12,7 +13,6 @@ Known are the parents and the latest candidates of earlier rounds that met all o
 So an estimate depends on what was recorded before the round alone, and never on timing.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import islice
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evomerge.evaluation import Task
+from evomerge.evolve.objective import weigh
 from evomerge.evolve.racing import Places, Scores
 from evomerge.evolve.trials import Trials
 from evomerge.statistics import control_variate_mean, estimate_means, fit_item_response
@@ -68,8 +69,9 @@ def find_known(trials: Trials, round_: int, items: Places) -> list[Scores]:
         for task in trials.tasks
     }
     known: list[Scores] = []
-    for mark in dict.fromkeys([*parents, *(mark for mark in latest if mark not in own)]):
-        scores = trials.item_scores(mark, "search")
+    others = [fingerprint for fingerprint in latest if fingerprint not in own]
+    for fingerprint in dict.fromkeys([*parents, *others]):
+        scores = trials.item_scores(fingerprint, "search")
         if all(key in scores[name] for name, wanted in keys.items() for key in wanted):
             known.append({name: {k: scores[name][k] for k in keys[name]} for name in keys})
     return known
@@ -93,14 +95,15 @@ class Leads:
             for name, places in self._places.items()
         }
         total = [
-            self._weigh({name: y[k].mean() for name, y in self._known.items()})
+            weigh(tasks, {name: y[k].mean() for name, y in self._known.items()})
             for k in range(len(known))
         ]
         self._ranking = np.argsort(total, kind="stable")[::-1]
 
     def objective(self, scores: Scores) -> float:
         """Estimate the objective on all items."""
-        return self._weigh(self._means({name: self._find(name, scores) for name in self._known}))
+        met = {name: self._find(name, scores) for name in self._known}
+        return weigh(self._tasks, self._means(met))
 
     def _means(self, met: Mapping[str, tuple[Array, list[int]]]) -> dict[str, float]:
         """Estimate every task's mean from scores and their places."""
@@ -116,10 +119,6 @@ class Leads:
         places = self._places[name]
         found = {places[k]: score for k, score in scores.get(name, {}).items() if k in places}
         return np.array(list(found.values())), list(found)
-
-    def _weigh(self, means: Mapping[str, float]) -> float:
-        weighted = [task.weight * task.direction * means[task.name] for task in self._tasks]
-        return math.fsum(weighted) / math.fsum(task.weight for task in self._tasks)
 
 
 class Abilities(Leads):

@@ -1,5 +1,6 @@
-"""The end of a run: the winner faces its rivals on untouched items, and is written once."""
+"""The end of a run: the winner faces the baselines on untouched items, and is written once."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +29,7 @@ BEST = "best"
 CARD = "README.md"
 
 
-def face_rivals(
+def face_baselines(
     winner: Trial,
     parents: Sequence[Trial],
     defaults: Sequence[Trial],
@@ -58,6 +59,7 @@ def face_rivals(
         search_score=search_score,
         validation_score=validation_score,
         marks=[task.mark for task in trials.tasks if task.mark],
+        failures=describe_failures(trials.store.candidates("search")),
         flags=find_suspicions(audits[0], audits[1 : 1 + len(parents)]),
     )
 
@@ -120,6 +122,16 @@ def _measure_drift(
     return record_drift(
         recipe, best, texts=texts, seed=config.seed, device=device, progress=progress
     )
+
+
+def describe_failures(rows: Sequence[CandidateRow]) -> str:
+    """Say how many candidates failed, and the most common reason; empty where none did."""
+    reasons = Counter(row.error.splitlines()[0].rstrip(".") for row in rows if row.error)
+    if not reasons:
+        return ""
+    (commonest, _), *others = reasons.most_common()
+    mostly = "mostly: " if others else ""
+    return f"{reasons.total()} of {len(rows)} candidates failed: {mostly}{commonest}."
 
 
 def search_scores(rows: Sequence[CandidateRow]) -> Mapping[str, float]:

@@ -1,6 +1,6 @@
 """What a run will cost, measured on its parents before the search begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evomerge.evaluation import SPLITS, Task
@@ -16,7 +16,7 @@ class Forecast:
     Attributes:
         candidates: of the search.
         finalists: re-evaluated on validation items.
-        rivals: parents and default recipes, evaluated on test items beside the winner.
+        baselines: parents and default recipes, evaluated on test items beside the winner.
         items: split -> items per candidate.
         genes: of the search space.
         seconds_per_candidate: wall seconds of one worker, merge and evaluation, on search items.
@@ -26,12 +26,12 @@ class Forecast:
         memory: bytes that the workers' live models take.
         effort: as the run file has it.
         race: when a candidate may be dropped, which makes the search cheaper than forecast.
-        divided: tasks whose one split was divided by seeded hash into search, validation and test.
+        notes: where items come from, and how many are missing, a line each.
     """
 
     candidates: int
     finalists: int
-    rivals: int
+    baselines: int
     items: dict[str, int]
     genes: int
     seconds_per_candidate: float
@@ -41,7 +41,7 @@ class Forecast:
     memory: int
     effort: str = "normal"
     race: Race | None = None
-    divided: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def make_forecast(  # noqa: PLR0913 - all that a bill is made of
@@ -51,7 +51,7 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
     genes: int,
     candidates: int,
     finalists: int,
-    rivals: int,
+    baselines: int,
     workers: int,
     model_bytes: int,
     batch: int | None = None,
@@ -66,7 +66,7 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
         genes: of the search space.
         candidates: budget of the search.
         finalists: how many are validated.
-        rivals: how many models meet the test items besides the winner.
+        baselines: how many models meet the test items besides the winner.
         workers: running at once.
         model_bytes: size of one live model.
         batch: search items per task and round, where rounds have their own.
@@ -82,11 +82,11 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
     per_item = evaluate / max(items["search"], 1)
     each = merge + (evaluate if met == items["search"] else per_item * met)
     later = finalists * (merge + per_item * items["validation"])
-    last = (rivals + 1) * (merge + per_item * items["test"])
+    last = (baselines + 1) * (merge + per_item * items["test"])
     return Forecast(
         candidates=candidates,
         finalists=finalists,
-        rivals=rivals,
+        baselines=baselines,
         items={**items, "search": met},
         genes=genes,
         seconds_per_candidate=each,
@@ -96,8 +96,28 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
         memory=workers * model_bytes,
         effort=effort,
         race=race,
-        divided=tuple(task.name for task in tasks if task.divided),
+        notes=tuple(describe_items(tasks)),
     )
+
+
+def describe_items(tasks: Sequence[Task]) -> Iterator[str]:
+    """Yield what should be known of the tasks' items, a line each.
+
+    That there are fewer of them than were asked for, that those of a split were divided by seed,
+    that those for the search come from a train split.
+    """
+    if short := [f"{task.name} ({found})" for task in tasks if (found := task.shortfall)]:
+        yield f"Fewer items than asked for: {', '.join(short)}."
+    if divided := [task.name for task in tasks if task.divided]:
+        yield (
+            "Items without splits, divided into search, validation and test by seeded hash: "
+            f"{', '.join(divided)}."
+        )
+    if trained := [task.name for task in tasks if task.evaluator.search_split == "train"]:
+        yield (
+            "Search and validation items come from the train split, on which models may have been "
+            f"trained, since there is no other beside the test's: {', '.join(trained)}."
+        )
 
 
 def _mean(values: Sequence[float]) -> float:

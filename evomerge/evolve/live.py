@@ -1,5 +1,6 @@
 """Live models: one that becomes recipe after recipe, built once; or a folder as it stands."""
 
+import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from evomerge.recipe import Recipe
 from evomerge.recipe.fingerprint import hash_values
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
 
     from evomerge.inference.transformers_model import TransformersModel
@@ -91,16 +93,27 @@ def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "Tr
 
 
 def _outline(module: "Module") -> list[Any]:
-    """Return what a model is made of, but for the values of its tensors, which are written anew."""
+    """Return what a model is made of, but for its parameters' values, which are written anew."""
     return [
         (
             *(name, id(part), "forward" in vars(part)),
             *(len(part._forward_hooks), len(part._forward_pre_hooks)),
             part._compiled_call_impl is None,
             *((id(p), p.dtype, p.device, p.shape) for p in part.parameters(recurse=False)),
+            *((b.dtype, b.device, b.shape, _digest(b)) for b in part.buffers(recurse=False)),
         )
         for name, part in module.named_modules()
     ]
+
+
+def _digest(buffer: "Tensor") -> bytes:
+    """Hash what a buffer holds: nobody writes it anew."""
+    import torch
+
+    if buffer.is_meta:
+        return b""
+    held = buffer.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.blake2b(held.numpy().tobytes()).digest()
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from evomerge.engine.compact import plan_compact
 from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
+from evomerge.evolve.baselines import find_baselines
 from evomerge.evolve.build import build_searcher, judges_models
+from evomerge.evolve.forecast import describe_items
 from evomerge.evolve.phases import Phase, plan_phases
 from evomerge.evolve.racing import find_race, settle_racing
-from evomerge.evolve.rivals import find_rivals
 from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial
 from evomerge.recipe import Recipe, is_path
@@ -68,7 +69,7 @@ def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> P
     tasks = build_tasks(config)
     phases = plan_phases(config, models)
     genes, examples = _rehearse(config, phases)
-    parents, defaults = find_rivals(config.genome, models)
+    parents, defaults = find_baselines(config.genome, models)
     plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in (*parents, *defaults)]
     plans += [_plan(recipe, config.genome, models) for recipe in examples]
     _refuse_twins(config, models)
@@ -155,4 +156,5 @@ def check_run(config: RunConfig) -> dict[str, Any]:
         "tasks": len(config.tasks),
         **{f"{split} items": count for split, count in items.items()},
         "racing": f"from {race.first} items" if race else "no",
+        "notes": list(describe_items(preparation.tasks)),
     }

@@ -20,6 +20,7 @@ import numpy as np
 from evomerge.config import RacingSettings, RunConfig
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import Task
+from evomerge.evolve.objective import weigh
 from evomerge.records import Job, Race
 from evomerge.statistics import SignRace, control_variate_mean, count_looks
 
@@ -157,27 +158,26 @@ def end_legs(looks: Sequence[int]) -> list[int]:
 def estimate_objective(tasks: Sequence[Task], scores: Scores, rival: Mapping[str, float]) -> float:
     """Estimate the objective of a candidate that met only some of the items.
 
-    Task by task, the mean over the items met is corrected by how easy these were for the rival,
-    as far as what is easy for one is easy for the other. So those that were dropped early and late
-    can be compared; tasks of which nothing was met are left out. Who was dropped was unlucky, too:
-    the estimate is a little low, which does no harm below those that met all items.
+    Task by task, the mean over the items met is corrected by how easy these were for the rival, as
+    far as what is easy for one is easy for the other (a control variate). So those that were
+    dropped early and late can be compared; tasks of which nothing was met are left out. Who was
+    dropped was unlucky, too: the estimate is a little low, which does no harm below those that met
+    all items.
 
     Args:
         tasks: of the run.
         scores: of the candidate.
         rival: its objective by item key, on all items of the round.
     """
-    total, weights = 0.0, 0.0
+    means = {}
     for task in tasks:
-        found = scores.get(task.name) or {}
-        if found:
+        if found := scores.get(task.name):
             keys = [item.key for item in task.items["search"] if item.key in rival]
             met = [place for place, key in enumerate(keys) if key in found]
             mine = [task.direction * found[keys[place]] for place in met]
             estimate = control_variate_mean(mine, met, [rival[key] for key in keys])
-            total += task.weight * estimate.mean
-            weights += task.weight
-    return total / weights
+            means[task.name] = task.direction * estimate.mean
+    return weigh(tasks, means)
 
 
 def settle_racing(config: RunConfig, tasks: Sequence[Task]) -> RunConfig:

@@ -16,7 +16,7 @@ from evomerge.evolve.census import take_census
 from evomerge.evolve.comparison import Scores
 from evomerge.evolve.expedition import search_all
 from evomerge.evolve.finalists import choose_winner
-from evomerge.evolve.finish import BEST, export, face_rivals, search_scores
+from evomerge.evolve.finish import BEST, export, face_baselines, search_scores
 from evomerge.evolve.forecast import Forecast, make_forecast
 from evomerge.evolve.loop import Incumbent
 from evomerge.evolve.prepare import Preparation, prepare
@@ -182,17 +182,17 @@ def _evolve(
         config, preparation.phases, trials, incumbent=incumbent, progress=progress
     )
     winner, validated = choose_winner(finalists, trials, progress)
-    mark = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
-    verdict = face_rivals(
+    fingerprint = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
+    verdict = face_baselines(
         winner,
         preparation.parents,
         preparation.defaults,
         trials,
-        search_score=search_scores(store.candidates("search")).get(mark),
+        search_score=search_scores(store.candidates("search")).get(fingerprint),
         validation_score=validated.objectives[0],
         progress=progress,
     )
-    return verdict, winner.recipe, trials.item_scores(mark, "test")
+    return verdict, winner.recipe, trials.item_scores(fingerprint, "test")
 
 
 def _probe(
@@ -227,7 +227,7 @@ def _probe(
         genes=preparation.genes,
         candidates=config.search.evaluations,
         finalists=config.finalists * len(preparation.phases),
-        rivals=len(parents) + len(preparation.defaults),
+        baselines=len(parents) + len(preparation.defaults),
         workers=workers,
         model_bytes=preparation.live_bytes if preparation.judges_models else 0,
         batch=config.items.batch,

@@ -29,10 +29,11 @@ def build_tasks(config: RunConfig) -> tuple[Task, ...]:
     Raises:
         EvaluationError: items or options are unusable, or a search on them would mean nothing.
     """
+    meant = [(settings, parts(config, settings)) for settings in config.tasks]
     tasks = tuple(
         _build_task(config, settings, part, share)
-        for settings in config.tasks
-        for part, share in parts(config, settings).items()
+        for settings, shares in meant  # all names are known before the first data are read
+        for part, share in shares.items()
     )
     names = [task.name for task in tasks]
     if twins := [name for name in names if names.count(name) > 1]:
@@ -71,7 +72,8 @@ def _build_task(config: RunConfig, settings: TaskSettings, name: str, share: flo
     options = task_options(config, settings, name)
     evaluator = build_evaluator(settings.evaluator, options, name)
     mark = _refuse_published(evaluator, name, allowed=config.i_know_this_is_the_test_set)
-    items, divided = _read_items(config, settings, name, evaluator)
+    limits = _find_limits(config)
+    items, divided = _read_items(config, settings, name, evaluator, limits)
     for split in items.values():
         evaluator.check_items(name, split)
     telling = {key: value for key, value in options.items() if key not in WITHOUT_EFFECT}
@@ -84,38 +86,49 @@ def _build_task(config: RunConfig, settings: TaskSettings, name: str, share: flo
         minimise=settings.weight < 0 and evaluator.higher_is_better,
         divided=divided,
         mark=mark,
+        limits=limits,
     )
 
 
 def _refuse_published(evaluator: Evaluator, name: str, *, allowed: bool) -> str:
-    """Return what the verdict must say of a task whose items are a published test set."""
-    if not evaluator.published:
-        return ""
-    if not allowed:
+    """Return what the verdict must say of a task that is searched on its test split."""
+    if evaluator.published and not allowed:
         raise EvaluationError(
             f"task {name}: all its items are the public test set of {evaluator.published}; what is "
             "searched on it can no longer be measured with it",
-            "Take a task with a validation split, or items of your own; if you must: "
+            "Take a task with a validation or a train split, or items of your own; if you must: "
             "--i-know-this-is-the-test-set",
         )
-    return f"{name} was searched on items of a public test set ({evaluator.published})"
+    if evaluator.published:
+        return f"{name} was searched on items of a public test set ({evaluator.published})"
+    if allowed and evaluator.search_split == "test":
+        return f"{name} was searched on items of its test split"
+    return ""
+
+
+def _find_limits(config: RunConfig) -> dict[str, int]:
+    """Return split -> most items of a task, where the run file says a number."""
+    stated = {split: getattr(config.items, split) for split in SPLITS}
+    stated["search"] = stated["search"] or config.limit
+    return {split: limit for split, limit in stated.items() if limit}
 
 
 def _read_items(
-    config: RunConfig, settings: TaskSettings, name: str, evaluator: Evaluator
+    config: RunConfig,
+    settings: TaskSettings,
+    name: str,
+    evaluator: Evaluator,
+    limits: Mapping[str, int],
 ) -> tuple[dict[str, tuple[Item, ...]], bool]:
     """Return items by split, and whether they were divided here."""
-    limits = {split: getattr(config.items, split) for split in SPLITS}
-    limits["search"] = limits["search"] or config.limit
-    given = {split: limit for split, limit in limits.items() if limit}
     own = evaluator.documents()
     if own is not None:
         if settings.data is not None:
             raise EvaluationError(f"task {name}: it has items of its own", "Leave `data` out")
-        return share_out(name, own, seed=config.seed, limits=given), None in own
+        return share_out(name, own, seed=config.seed, limits=limits), None in own
     if settings.data is None:
         raise EvaluationError(f"task {name}: it has no items", "Say where they are with `data`")
-    items = read_items(name, settings.data, seed=config.seed, limits=given)
+    items = read_items(name, settings.data, seed=config.seed, limits=limits)
     named = isinstance(settings.data, Mapping) or all("split" in i.fields for i in _all(items))
     return items, not named
 

@@ -9,6 +9,7 @@ from evomerge.errors import StoreError
 from evomerge.evaluation import Task
 from evomerge.evaluation.task import SEALED
 from evomerge.evolve.cohorts import gather
+from evomerge.evolve.objective import weigh
 from evomerge.evolve.racing import Heat, Places, draw_items, estimate_objective
 from evomerge.executors import Executor
 from evomerge.recipe import Recipe, fingerprint_recipe
@@ -110,15 +111,15 @@ class Trials:
             if not _is_open(row):
                 self._note(stage, row.objective if row.state != RACED_OUT else None, 1)
         jobs = []
-        for mark in dict.fromkeys(row.fingerprint for row in open_rows):
-            if heat.race and (before := self._find_raced_out(mark)):
+        for fingerprint in dict.fromkeys(row.fingerprint for row in open_rows):
+            if heat.race and (before := self._find_raced_out(fingerprint)):
                 self._repeat(before, open_rows)
-            elif missing := self._missing(mark, split, heat):
-                number = next(row.number for row in rows if row.fingerprint == mark)
-                candidate = Candidate(mark, recipes[mark])
+            elif missing := self._missing(fingerprint, split, heat):
+                number = next(row.number for row in rows if row.fingerprint == fingerprint)
+                candidate = Candidate(fingerprint, recipes[fingerprint])
                 jobs.append(self._make_job(number, candidate, missing, split, heat))
             else:
-                self._note(stage, *self._record(Outcome(mark), open_rows, split, heat))
+                self._note(stage, *self._record(Outcome(fingerprint), open_rows, split, heat))
         for result in self.executor.run(gather(jobs, self.executor.workers)):
             with self.store.together():  # a job that was done is never done again, not even in part
                 told = [self._record(each, open_rows, split, heat) for each in result.outcomes]
@@ -144,9 +145,9 @@ class Trials:
 
     def _ask(self, stage: str, round_: int, trials: Sequence[Trial]) -> list[CandidateRow]:
         known = self.store.candidates(stage, round_)
-        marks = [fingerprint_recipe(t.recipe, self.fingerprints, self.seed) for t in trials]
+        fingerprints = [fingerprint_recipe(t.recipe, self.fingerprints, self.seed) for t in trials]
         if known:
-            if [row.fingerprint for row in known] != marks:
+            if [row.fingerprint for row in known] != fingerprints:
                 raise StoreError(
                     f"{stage} round {round_} of {self.store.folder} was made with other settings, "
                     "or with other versions of this program or of cmaes",
@@ -162,7 +163,7 @@ class Trials:
                 label=trial.label,
                 genome=None if trial.genome is None else tuple(map(float, trial.genome)),
                 recipe=trial.recipe.to_document(),
-                fingerprint=mark,
+                fingerprint=fingerprint,
                 state="asked",
                 objective=None,
                 items=0,
@@ -170,7 +171,7 @@ class Trials:
                 seconds={},
                 phase=trial.phase,
             )
-            for k, (trial, mark) in enumerate(zip(trials, marks, strict=True))
+            for k, (trial, fingerprint) in enumerate(zip(trials, fingerprints, strict=True))
         ]
         self.store.ask(rows)
         return rows
@@ -201,7 +202,11 @@ class Trials:
         return next((row for row in rows if row.state == RACED_OUT), None)
 
     def _repeat(self, before: CandidateRow, rows: Sequence[CandidateRow]) -> None:
-        """Record a merge that was dropped before, by a rival no better than today's."""
+        """Record a merge that was dropped before, by a rival no better than today's.
+
+        With batches its estimate is of the items it met then, easier or harder than today's. That
+        shifts it among the dropped ones only: all of them rank below whoever met every item.
+        """
         mine = [row.number for row in rows if row.fingerprint == before.fingerprint]
         self.store.record(
             mine,
@@ -247,12 +252,8 @@ class Trials:
         known = self.item_scores(outcome.fingerprint, split)
         scores = {name: {**known[name], **outcome.scores.get(name, {})} for name in known}
         scores = _only(scores, self.tasks, split, heat)
-        total, count = 0.0, 0
-        for task in self.tasks:
-            values = list(scores[task.name].values())
-            total += task.weight * task.direction * math.fsum(values) / len(values)
-            count += len(values)
-        return total / sum(task.weight for task in self.tasks), count
+        means = {name: math.fsum(found.values()) / len(found) for name, found in scores.items()}
+        return weigh(self.tasks, means), sum(map(len, scores.values()))
 
     def _note(self, stage: str, objective: float | None, steps: int) -> None:
         if stage == RIVAL:

@@ -32,6 +32,7 @@ class Verdict:
         flags: what is suspicious about the winner's answers.
         lowered: tasks whose scores the run wants low.
         check: how the exported folder's scores compare with those of the run.
+        failures: how many candidates of the search failed, and mostly why; empty if none did.
         drift: how far the folder of a baked path is from the path, as `Drift` has it.
     """
 
@@ -48,6 +49,7 @@ class Verdict:
     flags: tuple[str, ...] = ()
     lowered: tuple[str, ...] = ()
     check: str = ""
+    failures: str = ""
     drift: Mapping[str, Any] | None = None
 
     @property
@@ -95,6 +97,7 @@ def reach_verdict(
     validation_score: float | None = None,
     marks: Sequence[str] = (),
     flags: Sequence[str] = (),
+    failures: str = "",
 ) -> Verdict:
     """Compare the winner with all others on the test items.
 
@@ -105,6 +108,7 @@ def reach_verdict(
         validation_score: and on the validation items.
         marks: what a reader must know of how the winner was found, a sentence each.
         flags: what is suspicious about the winner's answers, half-sentences.
+        failures: how many candidates failed, and mostly why; a sentence.
     """
     lines = compare(tasks, entries)
     items = sum(len(task.items["test"]) for task in tasks)
@@ -121,6 +125,7 @@ def reach_verdict(
         f"The search saw what was asked by {', '.join(seen)}: nothing is held out." if seen else "",
         *(f"{mark.rstrip('.')}." for mark in marks),
         _say_suspicious(flags),
+        failures,
     ]
     return Verdict(
         " ".join(filter(None, parts)),
@@ -135,6 +140,7 @@ def reach_verdict(
         marks=tuple(marks),
         flags=tuple(flags),
         lowered=tuple(task.name for task in tasks if task.direction < 0),
+        failures=failures,
     )
 
 
@@ -148,16 +154,16 @@ def _find_optimism(search_score: float | None, winner: Line) -> Optimism | None:
 
 
 def _say(lines: Sequence[Line], items: int, better: bool) -> str:
-    winner, rivals = lines[0], [line for line in lines[1:] if line.overall]
+    winner, baselines = lines[0], [line for line in lines[1:] if line.overall]
     assert winner.overall is not None
     measured = f"on {items} untouched test items: {_show(winner.overall)}"
-    if not rivals:
+    if not baselines:
         return f"The merge scores {measured}; there was nothing to compare it with."
-    strongest = max(rivals, key=lambda line: line.overall.mean if line.overall else -math.inf)
+    strongest = max(baselines, key=lambda line: line.overall.mean if line.overall else -math.inf)
     assert strongest.overall is not None
     against = f"against {_show(strongest.overall)} of the strongest of them, {strongest.label}"
     if better:
-        worst = max(line.p_value or 0.0 for line in rivals)
+        worst = max(line.p_value or 0.0 for line in baselines)
         return (
             f"The merge beats every parent and every default recipe {measured} {against} "
             f"(paired exact tests, largest p {_show_p(worst)})."
@@ -166,13 +172,13 @@ def _say(lines: Sequence[Line], items: int, better: bool) -> str:
     return f"The merge did NOT beat everything {measured} {against}.{reasons}"
 
 
-def _reasons(rivals: Sequence[Line]) -> Iterator[str]:
+def _reasons(baselines: Sequence[Line]) -> Iterator[str]:
     """Say who is better than the merge, over whom its lead may be chance, who is unmeasured."""
-    found = [line for line in rivals if line.overall and not line.beaten]
+    found = [line for line in baselines if line.overall and not line.beaten]
     ahead = [line for line in found if line.ahead]
     level = [line for line in found if (line.difference or 0.0) <= 0 and not line.ahead]
     close = [line for line in found if (line.difference or 0.0) > 0]
-    failed = [line.label for line in rivals if line.failure]
+    failed = [line.label for line in baselines if line.failure]
     if ahead:
         yield f"It is worse than {_list(ahead)}."
     if level:

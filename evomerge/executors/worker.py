@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from evomerge.errors import EvoMergeException
-from evomerge.executors.base import BEGUN, Work, make_work
+from evomerge.executors.base import BEGUN, Work, failed, make_work
 from evomerge.executors.session import signal_session
 from evomerge.records import Job
 
@@ -46,6 +46,10 @@ def serve(pipe: Connection, leave: Callable[[], None]) -> None:
             answer: Any = work(job)
         except EvoMergeException as error:
             answer = EvoMergeException(error.what, error.hint)
+        except KeyboardInterrupt:
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+                raise  # this process was told to leave
+            answer = failed(job, "KeyboardInterrupt, which nobody but the judge can have raised")
         if os.getpid() != myself:
             os._exit(0)  # a judge has forked and lets its child return: one answer is enough
         pipe.send(answer)

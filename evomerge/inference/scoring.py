@@ -25,7 +25,11 @@ from evomerge.inference.reading import divide, lay_out
 from evomerge.inference.trees import mask_side_by_side
 
 LEAST_SAVED = 16
-"""Tokens that sharing a context must save: what the second pass costs at least."""
+"""Tokens that sharing a context must save: what the second pass costs at least. Besides, a quarter
+of the continuations', which are read all the same: whole texts share no more than a start token."""
+WIDEST = 256
+"""Tokens of continuations that are read side by side, or as many as the context has: each looks at
+all of them, if only to see that they are not its own."""
 CHUNK = 1 << 22
 """Logits that are turned into probabilities at a time: 16 MiB of float32."""
 
@@ -148,7 +152,8 @@ class Plan:
                 same.setdefault(context, []).append(number)
         for context, numbers in same.items():
             saved = (len(numbers) - 1) * len(context)
-            shared = saved >= LEAST_SAVED and self._has_room(context, numbers)
+            least = max(LEAST_SAVED, sum(len(self._tails[number]) for number in numbers) // 4)
+            shared = saved >= least and self._has_room(context, numbers)
             if shared or not any(map(self._goes_on, numbers)):
                 yield Question(context, len(context), numbers)
             else:
@@ -212,8 +217,8 @@ class Plan:
             for row, question in enumerate(batch)
             if len(question.requests) > 1
         ]
-        if not self._forward.sharing.trees:
-            onward = [same for several in onward for same in _alike(several).values()]
+        widest = max(WIDEST, context.shape[1]) if self._forward.sharing.trees else 0
+        onward = [part for several in onward for part in _cut(several, widest)]
         groups = [several for several in onward if several]
         widths = [sum(map(len, _alike(several))) for several in groups]
         costs = [
@@ -246,6 +251,18 @@ def _alike(several: Sequence[Wanted]) -> dict[Row, list[Wanted]]:
     for wanted in several:
         found.setdefault(wanted.tokens[:-1], []).append(wanted)
     return found
+
+
+def _cut(several: Sequence[Wanted], widest: int) -> Iterator[list[Wanted]]:
+    """Divide continuations of a row into parts of at most so many tokens, or of a single one."""
+    part, width = list[Wanted](), 0
+    for tokens, same in _alike(several).items():
+        if part and width + len(tokens) > widest:
+            yield part
+            part, width = [], 0
+        part, width = [*part, *same], width + len(tokens)
+    if part:
+        yield part
 
 
 def _line_up(groups: Sequence[Sequence[Wanted]]) -> Iterator[Wanted]:

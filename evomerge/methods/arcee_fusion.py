@@ -69,15 +69,20 @@ def _diverge(operands: Operands) -> Tensor:
     As p and q have the same sum it is Σ p·log(p/q) - (p - q), of which no term is negative.
     """
     width = _width(operands)
-    pieces = [torch.zeros(0, dtype=torch.float64, device=operands.scratch.device)]
+    # nothing small may outlive a block: it would stand between what blocks give back
+    found = torch.zeros(
+        operands.numel // width, dtype=torch.float64, device=operands.scratch.device
+    )
     for block in operands.walk():
         p, q = (
             torch.softmax(tensor.view(-1, width).to(torch.float64), dim=1).add_(EPSILON)
             for tensor in (block.models[0], block.base)
         )
-        change = (p - q).div_(q)
-        pieces.append(q.mul_((1.0 + change) * change.log1p() - change).sum(dim=1).clamp_(min=0.0))
-    return torch.cat(pieces)
+        change = p.sub_(q).div_(q)
+        terms = torch.log1p(change).mul_(1.0 + change).sub_(change).mul_(q)
+        first = block.start // width
+        torch.sum(terms, dim=1, out=found[first : first + len(terms)])
+    return found.clamp_(min=0.0)
 
 
 def _find_threshold(importances: Importances) -> float:

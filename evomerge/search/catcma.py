@@ -134,4 +134,5 @@ def _raise_to(margin: float, chances: "NDArray[np.float64]") -> "NDArray[np.floa
     """Return chances none of which is below the margin, as the algorithm keeps them."""
     raised = np.maximum(chances, margin)
     spare = raised - margin
-    return raised - spare * (raised.sum() - 1.0) / spare.sum()
+    excess = float(raised.sum()) - 1.0
+    return raised - spare * (excess / float(spare.sum()))

@@ -100,7 +100,9 @@ class MixedGA(Searcher):
 
     def _choose_parent(self) -> "Genome":
         """Return the better of two parents drawn by lot; they stand in order."""
-        return self._parents[self._rng.integers(len(self._parents), size=2).min()][0]
+        place = int(self._rng.integers(len(self._parents), size=2).min())
+        point, _ = self._parents[place]
+        return point
 
     def _mutate(self, point: "Genome") -> None:
         """Change one gene in effect: a choice or a number, as likely where there are both."""

@@ -128,7 +128,7 @@ def read_scores(
 
 
 def _candidate(row: tuple[Any, ...]) -> CandidateRow:
-    number, round_, stage, label, genome, recipe, mark, state, objective, items, *rest = row
+    number, round_, stage, label, genome, recipe, fingerprint, state, objective, items, *rest = row
     error, seconds, audit, rival, phase, *layers = rest
     return CandidateRow(
         number=number,
@@ -137,7 +137,7 @@ def _candidate(row: tuple[Any, ...]) -> CandidateRow:
         label=label,
         genome=tuple(json.loads(genome)) if genome else None,
         recipe=json.loads(recipe),
-        fingerprint=mark,
+        fingerprint=fingerprint,
         state=state,
         objective=objective,
         items=items or 0,

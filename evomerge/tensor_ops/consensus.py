@@ -1,7 +1,7 @@
 """Task vectors thinned out, then combined: by a plain sum, or by those that agree on a sign."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -29,12 +29,15 @@ class RandomMask:
         density: probability of keeping, in [0, 1].
         chances: each element's own probability instead; None where all share `density`.
         divide: whether what is kept is divided by its own probability.
+        drawn: bits of blocks that were drawn before, by start and length; a mask is drawn once, and
+            one with `chances` stands for one task vector.
     """
 
     key: tuple[int, str, str]
     density: float
     chances: Chances | None = None
     divide: bool = False
+    drawn: dict[tuple[int, int], Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def apply_(self, delta: Tensor, start: int) -> Tensor:
         """Zero what is dropped, in place; `start` is the first element's index."""

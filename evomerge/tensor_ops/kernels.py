@@ -6,7 +6,7 @@ the CPU or not contiguous.
 """
 
 from collections.abc import Sequence
-from ctypes import byref, c_double, c_float, c_uint64
+from ctypes import byref, c_double, c_float
 from functools import lru_cache
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
@@ -18,20 +18,17 @@ from torch import Tensor
 
 from evomerge.tensor_ops import native_library as native
 from evomerge.tensor_ops.blocks import Operands, Views
-from evomerge.tensor_ops.native_library import Kernels, Values
+from evomerge.tensor_ops.mask_bits import ALL_DRAWS, SHORTEST_ROW, can_draw, mask_bits
+from evomerge.tensor_ops.native_library import DTYPES, Kernels, Values, as_value, as_words
 from evomerge.tensor_ops.philox import philox_key
-from evomerge.tensor_ops.ranked_chances import RankedChances, as_limits
+from evomerge.tensor_ops.ranked_chances import RankedChances
 
 if TYPE_CHECKING:
     from evomerge.tensor_ops.consensus import Election, RandomMask, Thinning
     from evomerge.tensor_ops.interpolation import Blend
     from evomerge.tensor_ops.quantile import MagnitudeCut
 
-DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CONSENSUS = {"none": 0, "sum": 1, "count": 2, "plain": 3}
-ALL_DRAWS = 1 << 32
-SHORTEST_ROW = 32
-"""Elements of a row from which sorting it natively pays."""
 
 
 def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
@@ -55,7 +52,7 @@ def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
     call = native.Blend(
         operands=_values(operands),
         factors=(c_float * len(factors))(*factors),
-        out=_value(out),
+        out=as_value(out),
         length=len(out),
         count=len(operands),
         deltas=formula.deltas,
@@ -66,18 +63,21 @@ def blend(formula: "Blend", views: Views, out: Tensor) -> bool | None:
 
 
 def elect(formula: "Election", views: Views, out: Tensor) -> bool | None:
-    """Write the result for one block, as `blend` does; None, too, where masks have `chances`."""
+    """Write the result for one block, as `blend` does; None, too, for masks only torch draws."""
     kernels = native.current()
     if kernels is None or views.base is None or not _fit(out, views.base, *views.models):
         return None
-    thinnings = _encode_all(formula.thinnings, formula.weights)
-    if thinnings is None or len(thinnings) != len(views.models):
+    if len(formula.thinnings) != len(views.models):
         return None
+    encoded = _encode_all(formula.thinnings, formula.weights, views)
+    if encoded is None:
+        return None
+    thinnings, _masks = encoded
     call = native.Election(
         models=_values(views.models),
         thinnings=thinnings,
-        base=_value(views.base),
-        out=_value(out),
+        base=as_value(views.base),
+        out=as_value(out),
         start=views.start,
         length=len(out),
         count=len(views.models),
@@ -102,20 +102,23 @@ def gram(operands: Operands, *, deltas: bool) -> list[list[float]] | None:
     for views in operands.views():
         vectors = views.models if deltas else [*views.models, *_some(views.base)]
         assert _fit(*vectors, *_some(views.base)), "operands have one shape"
-        origin = _value(views.base if deltas else None)
+        origin = as_value(views.base if deltas else None)
         kernels.add_products(_values(vectors), count, byref(origin), len(vectors[0]), sums)
     return [list(sums[i * count : (i + 1) * count]) for i in range(count)]
 
 
 def norms(one: Operands, thinning: "Thinning") -> tuple[float, float] | None:
     """L1 norms of the only model's task vector, before and after it is thinned out."""
-    kernels, encoded = kernels_for(one), _encode_all([thinning], [1.0])
-    if kernels is None or encoded is None or one.base is None:
+    kernels = kernels_for(one)
+    if kernels is None or one.base is None:
         return None
     sums = (c_double * 2)()
     for views in one.views():
+        encoded = _encode_all([thinning], [1.0], views, keep=True)
+        if encoded is None:
+            return None
         model, base, length = as_pair(views)
-        kernels.add_norms(encoded, byref(model), byref(base), views.start, length, sums)
+        kernels.add_norms(encoded[0], byref(model), byref(base), views.start, length, sums)
     return sums[0], sums[1]
 
 
@@ -126,8 +129,7 @@ def thin_by_rank_(delta: Tensor, mask: "RandomMask", start: int) -> bool:
         return False
     if kernels is None or not _fit(delta):
         return False
-    steps = chances.steps(torch.device("cpu"))
-    limits = as_limits(steps)
+    steps, limits = chances.steps(torch.device("cpu")), chances.limits()
     kernels.thin_by_rank(
         delta.data_ptr(),
         start,
@@ -135,7 +137,7 @@ def thin_by_rank_(delta: Tensor, mask: "RandomMask", start: int) -> bool:
         chances.width,
         limits.data_ptr(),
         steps.data_ptr() if mask.divide else None,
-        _words(philox_key(mask.key)),
+        as_words(philox_key(mask.key)),
     )
     return True
 
@@ -146,7 +148,7 @@ def draw(key: bytes, start: int, length: int) -> npt.NDArray[np.uint32] | None:
     if kernels is None:
         return None
     drawn = np.empty(length, np.uint32)
-    kernels.draw(_words(key), start, length, drawn.ctypes.data)
+    kernels.draw(as_words(key), start, length, drawn.ctypes.data)
     return drawn
 
 
@@ -175,44 +177,62 @@ def as_pair(views: Views) -> tuple[Values, Values, int]:
     """Return where the only model and the base are, and how many elements they have."""
     assert views.base is not None
     assert _fit(views.models[0], views.base), "operands have one shape"
-    return _value(views.models[0]), _value(views.base), views.base.numel()
-
-
-def _value(tensor: Tensor | None) -> Values:
-    return Values() if tensor is None else Values(tensor.data_ptr(), DTYPES[tensor.dtype])
+    return as_value(views.models[0]), as_value(views.base), views.base.numel()
 
 
 def _values(tensors: Sequence[Tensor]) -> Any:
-    return (Values * len(tensors))(*(_value(tensor) for tensor in tensors))
+    return (Values * len(tensors))(*(as_value(tensor) for tensor in tensors))
 
 
-def _encode_all(thinnings: "Sequence[Thinning]", weights: Sequence[float]) -> Any:
-    """Write down the models' parts in an election; None where the kernels cannot compute it."""
-    encoded = (native.Thinning * len(thinnings))()
+def _encode_all(
+    thinnings: "Sequence[Thinning]", weights: Sequence[float], views: Views, *, keep: bool = False
+) -> tuple[Any, list[Tensor]] | None:
+    """Write down the models' parts in an election; None where the kernels cannot compute it.
+
+    Args:
+        thinnings: one per model.
+        weights: one per model.
+        views: the block they are for.
+        keep: whether drawn masks are kept for the next time.
+
+    Returns:
+        The parts, and what they point at.
+    """
+    encoded, masks = (native.Thinning * len(thinnings))(), []
     for i, (thinning, weight) in enumerate(zip(thinnings, weights, strict=True)):
-        if thinning.mask and thinning.mask.chances:
+        mask = thinning.mask
+        if mask and not can_draw(mask, views, alone=not (thinning.floor or thinning.ceiling)):
             return None
-        encoded[i] = _encode(thinning.floor, thinning.ceiling, thinning.mask)
+        bits = mask_bits(mask, views, i, keep=keep) if mask else None
+        encoded[i] = _encode(thinning.floor, thinning.ceiling, *_draws(mask))
         encoded[i].factor, encoded[i].weight = thinning.factor, weight
-    return encoded
+        if bits is not None:
+            encoded[i].kept, encoded[i].first = bits.data_ptr(), views.start
+            masks.append(bits)
+    return encoded, masks
+
+
+def _draws(mask: "RandomMask | None") -> tuple[tuple[int, str, str] | None, int]:
+    """Return of which stream a mask is, and the limit of its numbers; None where all are kept."""
+    if mask is None or mask.chances or mask.density >= 1.0:
+        return None, ALL_DRAWS
+    return mask.key, int(mask.density * ALL_DRAWS)
 
 
 @lru_cache(maxsize=1024)
 def _encode(
-    floor: "MagnitudeCut | None", ceiling: "MagnitudeCut | None", mask: "RandomMask | None"
+    floor: "MagnitudeCut | None",
+    ceiling: "MagnitudeCut | None",
+    key: tuple[int, str, str] | None,
+    limit: int,
 ) -> native.Thinning:
     """Write down what is left; not factors, as 0.0 and -0.0 are one key of a cache."""
-    drawn = mask is not None and mask.density < 1.0
     return native.Thinning(
         floor=_cut(floor, otherwise=-1.0),
         ceiling=_cut(ceiling, otherwise=nan),
-        key=_words(philox_key(mask.key)) if mask and drawn else (0, 0),
-        limit=int(mask.density * 2**32) if mask and drawn else ALL_DRAWS,
+        key=as_words(philox_key(key)) if key else (0, 0),
+        limit=limit,
     )
-
-
-def _words(key: bytes) -> Any:
-    return (c_uint64 * 2)(*np.frombuffer(key, "<u8").tolist())
 
 
 def _cut(cut: "MagnitudeCut | None", otherwise: float) -> native.Cut:

@@ -13,13 +13,17 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from evomerge.errors import EvoMergeException
 
 SWITCH = "EVOMERGE_KERNELS"
 PATHS = ("avx512", "avx2", "baseline")
 """Widest first."""
 
-VERSION = 4
+VERSION = 5
 """Of the interface: a library built from other sources is as good as none."""
 
 REBUILD = "python setup.py build_ext --inplace, or install again where a C++ compiler is on PATH"
@@ -29,6 +33,19 @@ class Values(ctypes.Structure):
     """A run of elements, and their dtype as a number; no data where there are none."""
 
     _fields_ = (("data", c_void_p), ("dtype", c_int32))
+
+
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+
+
+def as_value(tensor: Tensor | None) -> Values:
+    """Return where a tensor's elements are; nothing for None."""
+    return Values() if tensor is None else Values(tensor.data_ptr(), DTYPES[tensor.dtype])
+
+
+def as_words(key: bytes) -> Any:
+    """Return a Philox key as two words."""
+    return (c_uint64 * 2)(*np.frombuffer(key, "<u8").tolist())
 
 
 class Cut(ctypes.Structure):
@@ -45,6 +62,8 @@ class Thinning(ctypes.Structure):
         ("ceiling", Cut),
         ("key", c_uint64 * 2),
         ("limit", c_uint64),
+        ("kept", c_void_p),
+        ("first", c_int64),
         ("factor", c_float),
         ("weight", c_float),
     )
@@ -88,6 +107,11 @@ _CALLS: dict[str, tuple[list[Any], Any]] = {
     "blend": ([POINTER(Blend)], c_int32),
     "elect": ([POINTER(Election)], c_int32),
     "draw": ([POINTER(c_uint64), c_int64, c_int64, c_void_p], None),
+    "draw_bits": ([POINTER(c_uint64), c_uint32, c_int64, c_int64, c_void_p], None),
+    "mask_by_rank": (
+        [_VALUES, _VALUES, *[c_int64] * 3, c_void_p, POINTER(c_uint64), c_void_p],
+        None,
+    ),
     "add_products": ([_VALUES, c_int32, _VALUES, c_int64, _SUMS], None),
     "add_norms": ([POINTER(Thinning), _VALUES, _VALUES, c_int64, c_int64, _SUMS], None),
     "thin_by_rank": (

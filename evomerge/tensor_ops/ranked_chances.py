@@ -4,6 +4,7 @@ https://arxiv.org/abs/2406.11617
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -32,12 +33,21 @@ class RankedChances:
         steps = torch.linspace(low, high, self.width, device=device)
         return steps if self.width > 1 else steps.fill_(self.density)
 
+    def limits(self) -> Tensor:
+        """Return what the 32-bit number of each rank has to be below to be kept: int64."""
+        return _limits(self)
+
     def __call__(self, delta: Tensor) -> Tensor:
         """Return each element's probability: float32; `delta` is whole rows, 1-D."""
         rows = delta.abs().view(-1, self.width)
         order = rows.argsort(dim=1, stable=True)
         chances = self.steps(delta.device).expand_as(rows)
         return torch.empty_like(rows).scatter_(1, order, chances).view(-1)
+
+
+@lru_cache(maxsize=64)
+def _limits(chances: RankedChances) -> Tensor:
+    return as_limits(chances.steps(torch.device("cpu")))
 
 
 def as_limits(chances: Tensor) -> Tensor:

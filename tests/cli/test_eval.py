@@ -31,7 +31,8 @@ def test_two_models_stand_side_by_side(evomerge: Run) -> None:
         "sort (20 items)",
     ]
     rows = [line.split() for line in answer.out.splitlines() if "zoo:" in line]
-    assert [row[0] for row in rows] == ["first", "zoo:sort"] * 3
+    assert [row[0] for row in rows] == ["zoo:reverse", "zoo:sort"] * 3
+    assert all("first" in row for row in rows[::2])
     assert "Holm-corrected over the models" in answer.out
     assert "items 80/80" in answer.err
     assert "Loading weights" not in answer.err
@@ -115,3 +116,46 @@ def test_task_with_a_negative_weight_is_said_to_be_better_when_lower(
     assert "reverse (4 items, lower is better)" in answer.out
     assert "sort (4 items)" in answer.out
     assert "All tasks" not in answer.out
+
+
+def test_a_group_stands_before_its_members(evomerge: Run) -> None:
+    pytest.importorskip("lm_eval")
+    folder = str(Path(__file__).parents[1] / "evaluation" / "tasks")
+    answer = evomerge(
+        *("eval", "zoo:sort", "zoo:base", "-t", "letters", "--task-search-path", folder),
+        *("-L", "4", "--batch-size", "2"),
+    )
+    titles = [line for line in answer.out.splitlines() if line.rstrip().endswith(")")]
+    assert [title.strip() for title in titles] == [
+        "letters (group of 2 tasks, by size: 8 items, acc,none)",
+        "reverse_choice (4 items, acc,none)",
+        "yes_no (4 items, acc,none)",
+    ]
+    assert "Computed in" in answer.out
+    assert "warning: batch_size: without effect on the own scorer" in answer.err
+
+
+def test_table_and_file_agree_on_who_is_better(evomerge: Run) -> None:
+    arguments = ("eval", "zoo:reverse", "zoo:sort", "-t", "tasks.yml")
+    shown = evomerge(*arguments).out.partition("sort (20 items)")[2]
+    row = next(line.split() for line in shown.splitlines() if "zoo:sort" in line)
+    document = json.loads(evomerge(*arguments, "--json").out)[1]
+    written = document["evomerge"]["tasks"]["sort"]
+    assert f"{written['better_by']:+.4f}" in row
+    assert f"{written['won']}:{written['lost']}" in row
+    assert written["better_by"] > 0
+    assert written["won"] > written["lost"]
+
+
+def test_who_failed_is_told_why_once(evomerge: Run, tmp_path: Path) -> None:
+    (tmp_path / "judge.py").write_text(
+        "def judge(model, items):\n"
+        "    if 'reverse' in str(model.module.config._name_or_path):\n"
+        "        raise RuntimeError('not this [one]')\n"
+        "    return [0.5] * len(items)\n"
+    )
+    task = {"name": "mood", "evaluator": "python_function", "data": "zoo:sort"}
+    tasks = [{**task, "function": "judge.py:judge"}]
+    (tmp_path / "judged.yml").write_text(json.dumps({"tasks": tasks, "items": {"test": 4}}))
+    answer = evomerge("eval", "zoo:sort", "zoo:reverse", "-t", "judged.yml")
+    assert answer.out.count("zoo:reverse failed: RuntimeError: not this [one]") == 1

@@ -1,6 +1,7 @@
 """`evomerge validate` tells in a line each what is merged of what."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,16 @@ def test_a_merge_of_adapters_is_checked_without_its_models(evomerge: Run, tmp_pa
     answer = evomerge("validate", "r.yml")
     assert answer.out.splitlines()[-1].endswith("method linear, adapters 1, modules 12")
     assert "there is no adapter folder ./gone" in evomerge("validate", "gone.yml").err
+
+
+def test_too_few_items_are_told(evomerge: Run, tmp_path: Path) -> None:
+    task = {"name": "sort", "evaluator": "exact_match", "data": "zoo:sort"}
+    run = {
+        "genome": {"models": ["zoo:sort", "zoo:reverse"], "merge_method": "linear"},
+        "tasks": [task],
+        "items": {"search": 100000},
+    }
+    (tmp_path / "run.yml").write_text(json.dumps(run))
+    told = evomerge("validate", "run.yml").out.splitlines()[-1]
+    assert re.fullmatch(r"Fewer items than asked for: sort \(search \d+ of 100000\)\.", told)
+    assert json.loads(evomerge("validate", "run.yml", "--json").out)["notes"] == [told]

@@ -94,6 +94,16 @@ TASK = {"name": "a", "evaluator": "exact_match", "data": "x"}
         (
             {"tasks": [{**TASK, "weight": float("inf")}]},
             "tasks[0].weight",
+            "should be a finite number",
+        ),
+        (
+            {"tasks": [{**TASK, "weight": float("nan")}]},
+            "tasks[0].weight",
+            "should be a finite number",
+        ),
+        (
+            {"tasks": [{**TASK, "weight": 2e6}]},
+            "tasks[0].weight",
             "less than or equal to 1000000",
         ),
         (

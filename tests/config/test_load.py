@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from evomerge.config import RunConfig, load_config, parse_config, shipped_configs
 from evomerge.engine import Models
+from evomerge.evaluation import EVALUATORS
+from evomerge.evaluation.exact_match import ExactMatch
 from evomerge.evolve.build import build_genome
 from evomerge.recipe import write_yaml
 
@@ -35,6 +37,41 @@ def test_paths_are_relative_to_the_run_file_wherever_it_is_read_from(
     assert config.genome.models == [str(home / "mine"), "zoo:sort", "owner/name"]
     assert config.tasks[0].data == str(home / "items.jsonl")
     assert config.tasks[0].options == {"function": f"{home / 'judge.py'}:score"}
+
+
+def test_every_evaluator_says_which_of_its_options_are_paths(
+    document: Document, tmp_path: Path
+) -> None:
+    (tmp_path / "judges").mkdir()
+    tasks = [
+        {"name": "here", "evaluator": "command", "command": "true", "data": "zoo:sort"},
+        {"name": "there", "evaluator": "command", "command": "true", "data": "zoo:sort"},
+        {"name": "known", "task_search_path": ["judges"]},
+        {"name": "module", "evaluator": "python_function", "function": "judges:score"},
+    ]
+    tasks[1]["cwd"] = "judges"
+    config = parse_config(document(tasks=tasks), folder=tmp_path)
+    here, there, known, module = (task.options for task in config.tasks)
+    assert (here["cwd"], there["cwd"]) == (str(tmp_path), str(tmp_path / "judges"))
+    assert known["task_search_path"] == [str(tmp_path / "judges")]
+    assert module["function"] == "judges:score"
+
+
+def test_an_evaluator_of_someone_elses_has_its_paths_found_too(
+    document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Rubric(ExactMatch):
+        paths: ClassVar[tuple[str, ...]] = ("rubric",)
+
+        def __init__(self, rubric: str) -> None:
+            super().__init__()
+            self.rubric = rubric
+
+    (tmp_path / "rubric.txt").touch()
+    monkeypatch.setitem(EVALUATORS._entries, "rubric", Rubric)
+    task = {"name": "a", "evaluator": "rubric", "rubric": "rubric.txt", "data": "zoo:sort"}
+    config = parse_config(document(tasks=[task]), folder=tmp_path)
+    assert config.tasks[0].options == {"rubric": str(tmp_path / "rubric.txt")}
 
 
 def test_filters_are_a_list_or_named_groups(document: Document) -> None:

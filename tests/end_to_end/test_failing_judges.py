@@ -38,6 +38,8 @@ def judge(recipe, items):
         return {"accuracy": float("nan")}
     if number == 5:
         return {"acuracy": 0.5}
+    if number == 8:
+        raise KeyboardInterrupt
     if number == 6:
         sys.exit("enough")
     return {"accuracy": 1.0 - abs((0.5 if known is None else known) - 0.4)}
@@ -49,6 +51,7 @@ REASONS = {
     "every item",
     "task near: the judge gave no 'accuracy' (did you mean 'acuracy'?). It gave acuracy",
     "SystemExit: enough",
+    "KeyboardInterrupt, which nobody but the judge can have raised",
 }
 
 

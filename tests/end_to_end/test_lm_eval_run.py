@@ -46,7 +46,10 @@ def ours(folder: Path, **changes: Any) -> dict[str, Any]:
 def test_run_on_a_group_and_a_task_of_ones_own(folder: Path, tmp_path: Path) -> None:
     told: list[Forecast] = []
     result = evolve(ours(folder), runs=tmp_path, tell_forecast=told.append)
-    assert told[0].divided == ("yes_no", "sort_words")
+    assert told[0].notes == (
+        "Items without splits, divided into search, validation and test by seeded hash: yes_no, "
+        "sort_words.",
+    )
     assert set(result.verdict.lines[0].tasks) == {"reverse_choice", "yes_no", "sort_words"}
     assert result.best is not None
     assert (result.best / "model.safetensors").is_file()

@@ -78,13 +78,15 @@ def test_bytes_not_characters_normalize() -> None:
 
 def test_a_model_that_gives_no_numbers_fails_instead_of_choosing_the_first() -> None:
     model = Scripted({"a": math.nan, "b": math.nan, "c": -1.0})
+    items = [item(prompt="?", choices=[choice, "b"], answer=0) for choice in ("a", "c")]
     with pytest.raises(EvaluationError, match="task t: 2 of 2 scores are NaN or infinite"):
-        scores(
-            "multiple_choice",
-            model,
-            item(prompt="?", choices=["a", "b"], answer=0),
-            item(prompt="?", choices=["c", "b"], answer=0),
-        )
+        scores("multiple_choice", model, *items)
+    judge = build_evaluator("multiple_choice", {}, "t")
+    with pytest.raises(
+        EvaluationError,
+        match="So are the model's own log-likelihoods: look at the weights it was made with",
+    ):
+        judge.evaluate(model, items, Audit())
 
 
 @pytest.mark.parametrize(

@@ -286,14 +286,14 @@ def test_audit_is_told_of_answers_in_which_the_filter_found_nothing(
     from evomerge.evaluation import Audit
 
     judge = make(tasks, "sort_words", metric="exact_match,letters", gen_kwargs={"max_gen_toks": 1})
-    judge.audit = Audit()
+    audit = Audit()
     model = zoo_model("reverse")
-    judge.evaluate(judge.audit.watch(model), reported(judge))
+    judge.evaluate(model, reported(judge), audit)
     plain = make(tasks, "sort_words", metric="exact_match", gen_kwargs={"max_gen_toks": 1})
     first_letters = [instance.resps[0] for instance in _answered(plain, model)]
     expected = sum(letter in ("", "a") for letter in first_letters) / len(first_letters)
-    assert judge.audit.measures()["unparsed"] == expected
-    assert judge.audit.measures()["answers"] == 40
+    assert audit.measures()["unparsed"] == expected
+    assert audit.measures()["answers"] == 40
 
 
 def _answered(judge: LmEval, model: Any) -> list[Any]:

@@ -26,7 +26,7 @@ class Scripted:
     asked: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
 
     def generate(
-        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = (), **_: Any
     ) -> list[str]:
         self.prompts.extend(prompts)
         self.asked.append((max_new_tokens, tuple(stop)))
@@ -79,12 +79,11 @@ def test_the_threshold_is_a_certainty() -> None:
 
 
 def test_what_went_wrong_is_told_to_the_audit() -> None:
-    evaluator = MGSM()
-    evaluator.audit = Audit()
+    evaluator, audit = MGSM(), Audit()
     answers = ["答えは18です。", "答えは17です。", "わかりません。", "The answer is 18."]
     questions = [item(question=str(k), answer_number=18) for k in range(4)]
-    assert evaluator.evaluate(Scripted(answers), questions) == [1.0, 0.0, 0.0, 0.0]
-    assert evaluator.audit.measures() == {"unparsed": 0.25, "wrong_language": 0.25}
+    assert evaluator.evaluate(Scripted(answers), questions, audit) == [1.0, 0.0, 0.0, 0.0]
+    assert audit.measures() == {"unparsed": 0.25, "wrong_language": 0.25}
 
 
 def test_questions_are_put_as_in_the_paper() -> None:
@@ -209,9 +208,9 @@ def test_a_real_model_is_asked_and_marked() -> None:
     model = TransformersModel(load_model(folder), load_tokenizer(folder))
     questions = [item(question=q, answer=7) for q in ("s cab=", "s fed=")]
     evaluator = MGSM(language="en", detector="alphabet:a-z", max_new_tokens=8)
-    evaluator.audit = Audit()
-    assert evaluator.evaluate(evaluator.audit.watch(model), questions) == [0.0, 0.0]
-    measures = evaluator.audit.measures()
+    audit = Audit()
+    assert evaluator.evaluate(model, questions, audit) == [0.0, 0.0]
+    measures = audit.measures()
     assert measures["unparsed"] == 1.0
     assert measures["wrong_language"] == 0.0
     assert measures["answers"] == 2.0

@@ -9,9 +9,9 @@ import pytest
 
 from evomerge.config import RunConfig, parse_config
 from evomerge.evolve import evolve
+from evomerge.evolve.baselines import parent_trials
 from evomerge.evolve.build import Setup
 from evomerge.evolve.candidate import make_work
-from evomerge.evolve.rivals import parent_trials
 from evomerge.evolve.trials import Trials
 from evomerge.executors import EXECUTORS
 from evomerge.records import Candidate, Job

@@ -32,8 +32,13 @@ def override(module: Any) -> None:
     module.forward = refuse
 
 
+def turn(module: Any) -> None:
+    module.model.rotary_emb.inv_freq.data.mul_(3.0)
+
+
 DAMAGES: list[Callable[[Any], Any]] = [
     overwrite,
+    turn,
     replace_norm,
     drop_layer,
     override,

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from evomerge.config import RunConfig, parse_config
+from evomerge.evolve.baselines import parent_trials
 from evomerge.evolve.build import Setup
 from evomerge.evolve.candidate import make_work
-from evomerge.evolve.rivals import parent_trials
 from evomerge.recipe import Hop, Recipe, make_path, parse_recipe
 from evomerge.records import Candidate, Job, Outcome, Race
 

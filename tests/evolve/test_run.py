@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from evomerge.errors import EvaluationError, StoreError
 from evomerge.evaluation import SPLITS, read_items
 from evomerge.evolve import evolve, resume
+from evomerge.evolve.finish import describe_failures
 from evomerge.evolve.forecast import Forecast, make_forecast
 from evomerge.store import CandidateRow, open_store
 
@@ -99,6 +101,21 @@ def test_candidate_whose_judge_raises_is_a_recorded_failure_and_the_run_goes_on(
     assert {(row.error, row.objective, row.items) for row in failed} == {
         ("KeyError: 'why'", None, 0)
     }
+    told = f"{len(failed)} of 16 candidates failed: KeyError: 'why'."
+    assert result.verdict.failures == told
+    assert told in result.verdict.sentence
+
+
+REASONS = ("a", "b.", "b. Mend c.", "b")
+
+
+def test_most_common_reason_for_failures_is_told(document: MakeDocument, tmp_path: Path) -> None:
+    evolve(document(search={"evaluations": 4, "population": 4}), runs=tmp_path)
+    fine = rows(tmp_path / "run", "search")
+    assert not describe_failures(fine)
+    failed = [replace(row, error=why) for row, why in zip(fine, REASONS, strict=True)]
+    assert describe_failures(failed[1:]) == "3 of 3 candidates failed: mostly: b."
+    assert describe_failures([*fine, failed[0]]) == "1 of 5 candidates failed: a."
 
 
 def test_run_in_which_every_candidate_fails_says_so(document: MakeDocument, tmp_path: Path) -> None:
@@ -229,7 +246,7 @@ def test_forecast_is_told_before_the_search_and_adds_up(
     evolve(document(), runs=tmp_path, tell_forecast=told.append)
     (forecast,) = told
     assert (forecast.candidates, forecast.finalists, forecast.workers) == (16, 2, 1)
-    assert forecast.rivals == 3  # two parents and the uniform average: no base, no task vectors
+    assert forecast.baselines == 3  # two parents and the uniform average: no base, no task vectors
     assert forecast.items == {"search": 4, "validation": 4, "test": 4}
     assert forecast.memory == 0
     assert forecast.genes == 4
@@ -252,7 +269,7 @@ def test_forecast_extrapolates_from_the_quicker_half_of_the_probes() -> None:
         return CandidateRow(0, 0, "probe", "", None, {}, "", "done", 0.0, 0, "", seconds)
 
     forecast = make_forecast(
-        [probe(1.0, 3.0), probe(90.0, 90.0)], [], genes=3, candidates=10, finalists=2, rivals=3,
+        [probe(1.0, 3.0), probe(90.0, 90.0)], [], genes=3, candidates=10, finalists=2, baselines=3,
         workers=2, model_bytes=50,
     )  # fmt: skip
     assert forecast.seconds_per_candidate == 4.0

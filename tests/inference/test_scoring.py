@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import EvaluationError
-from evomerge.inference import batches, families
+from evomerge.inference import batches, families, scoring
 from evomerge.inference.scoring import TokenScore
 from evomerge.inference.transformers_model import TransformersModel
 
@@ -57,6 +57,7 @@ def test_ragged_requests_with_shared_beginnings_have_plain_scores(
         patch.setattr(families, "LEAST", data.draw(st.sampled_from([1, 4, 32])))
         patch.setattr(batches, "BATCH_TOKENS", data.draw(st.sampled_from([50, 300, 8192])))
         patch.setattr(batches, "PADDING", data.draw(st.sampled_from([0, 10, 1000])))
+        patch.setattr(scoring, "WIDEST", data.draw(st.sampled_from([1, 256])))
         check(make(kind, limit=LIMIT), data.draw(st.lists(pairs, max_size=14)))
 
 
@@ -160,6 +161,25 @@ def test_answers_that_differ_in_their_last_token_are_read_together(kind: str, ma
         model.score_tokens(requests)
     assert counts["tokens"] == 6 * 30 + 6 * 2
     check(model, requests)
+
+
+@pytest.mark.parametrize(
+    ("context", "tail", "widest"), [([1], 90, 90), ([9] * 30, 20, 60), ([9] * 70, 20, 70)]
+)
+def test_no_row_is_much_wider_than_what_it_continues(
+    make: Make, context: list[int], tail: int, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side every continuation looks at all others: the cost grows with the square."""
+    monkeypatch.setattr(scoring, "WIDEST", 60)
+    model, source = make("llama", limit=LIMIT), random.Random(6)
+    requests = [(context, source.choices(range(3, 24), k=tail)) for _ in range(20)]
+    model.score_tokens(four_choices(0, 1))
+    widths = []
+    model.module.register_forward_pre_hook(
+        lambda _, __, keywords: widths.append(keywords["input_ids"].shape[1]), with_kwargs=True
+    )
+    check(model, requests)
+    assert max(widths[: -len(requests)]) <= widest
 
 
 def test_broken_weights_give_nan_not_an_error(make: Make) -> None:

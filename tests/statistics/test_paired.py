@@ -165,12 +165,12 @@ def test_scores_alike_are_told_apart_as_rarely_as_stated() -> None:
 
 
 def test_families_of_comparisons_keep_the_stated_error_rate() -> None:
-    """Five rivals, all as good as the winner: any claim at all is a false one."""
+    """Five baselines, all as good as the winner: any claim at all is a false one."""
     rng = np.random.default_rng(8)
-    items, rivals, truth = 120, 5, 0.6
+    items, baselines, truth = 120, 5, 0.6
     winner = rng.random((SAMPLES, 1, items)) < truth
     wins, losses = [], []
-    for _ in range(rivals):  # one at a time: memory
+    for _ in range(baselines):  # one at a time: memory
         rival = rng.random((SAMPLES, 1, items)) < truth
         wins.append((winner & ~rival).sum(axis=(1, 2)))
         losses.append((rival & ~winner).sum(axis=(1, 2)))

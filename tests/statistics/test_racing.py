@@ -102,3 +102,16 @@ def test_looks_are_evenly_spaced_and_none_comes_when_all_is_met(
     assert looks[:1] == [first] * (first < items)
     assert all(later - sooner == every for sooner, later in pairwise(looks))
     assert all(look < items for look in looks)
+
+
+def test_graded_scores_race_by_the_sign_of_the_lead_and_not_by_its_mean() -> None:
+    """What docs/evaluation.md says of them: equal means, behind on more items than ahead."""
+    rng, looks = np.random.default_rng(0), count_looks(400, 30, 10)
+
+    def dropped(behind: float) -> float:
+        races = np.where(rng.random((1000, 400)) < behind, -1.0, behind / (1 - behind))
+        return float(np.mean([find_drop(race, looks, 0.1) is not None for race in races]))
+
+    assert dropped(0.5) < 0.13
+    assert dropped(0.55) == pytest.approx(0.62, abs=0.05)
+    assert dropped(0.6) == pytest.approx(0.99, abs=0.02)

@@ -122,7 +122,7 @@ def test_what_is_written_together_is_one_commit_or_none(tmp_path: Path) -> None:
     with open_store(tmp_path, write=True) as store:
         store.ask([row(0), row(1)])
         store.on_commit = lambda: commits.append(None)
-        with pytest.raises(StoreError, match="cannot be used|damaged"):
+        with pytest.raises(StoreError, match=r"cannot be used|damaged"):
             record_both(store, object())  # what no store takes
         assert (store.candidates(), store.scores("f0", "e")) == ([row(0), row(1)], {})
         assert not commits

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 import numpy as np
@@ -64,9 +65,11 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def draw_tensor(draw: st.DrawFn, size: int, *, nan: bool) -> Tensor:
+def draw_tensor(
+    draw: st.DrawFn, size: int, *, nan: bool, dtypes: tuple[torch.dtype, ...] = DTYPES
+) -> Tensor:
     """Random numbers around one, some of them equal, some of them edges of their dtype."""
-    dtype = draw(st.sampled_from(DTYPES))
+    dtype = draw(st.sampled_from(dtypes))
     seed = draw(st.integers(0, 2**30))
     random = np.random.default_rng(seed)
     values = torch.from_numpy(random.normal(size=size)).to(dtype)
@@ -81,7 +84,8 @@ def draw_tensor(draw: st.DrawFn, size: int, *, nan: bool) -> Tensor:
 @st.composite
 def operand_tensors(draw: st.DrawFn, nan: bool = True) -> tuple[list[Tensor], Tensor]:
     size, count = draw(SIZES), draw(st.integers(1, 6))
-    tensors = [draw_tensor(draw, size, nan=nan) for _ in range(count + 1)]
+    dtypes = draw(st.sampled_from([DTYPES, (torch.bfloat16,)]))
+    tensors = [draw_tensor(draw, size, nan=nan, dtypes=dtypes) for _ in range(count + 1)]
     return tensors[1:], tensors[0]
 
 
@@ -140,7 +144,9 @@ def cuts(draw: st.DrawFn, delta: Tensor, start: int) -> MagnitudeCut | None:
 
 
 @st.composite
-def thinnings(draw: st.DrawFn, delta: Tensor, start: int) -> Thinning:
+def thinnings(draw: st.DrawFn, delta: Tensor, start: int, *, plain: bool = False) -> Thinning:
+    if plain:
+        return Thinning(floor=draw(cuts(delta, start)), ceiling=draw(cuts(delta, start)))
     key = (draw(st.integers(0, 9)), "model", "tensor")
     density = st.sampled_from([0.0, 1.0, 2.0**-32]) | st.floats(0, 1)
     return Thinning(
@@ -152,15 +158,16 @@ def thinnings(draw: st.DrawFn, delta: Tensor, start: int) -> Thinning:
 
 
 @pytest.mark.usefixtures("path")
-@hold_to_torch(120)
+@hold_to_torch(160)
 @given(case=operand_tensors(), data=st.data(), start=st.integers(0, 3000))
 def test_an_election_has_the_bits_of_torch(
     case: tuple[list[Tensor], Tensor], data: st.DataObject, start: int
 ) -> None:
     tensors, base = case
+    deltas, plain = [tensor.float() - base.float() for tensor in tensors], data.draw(st.booleans())
     election = Election(
         weights=tuple(data.draw(WEIGHTS) for _ in tensors),
-        thinnings=tuple(data.draw(thinnings(t.float() - base.float(), start)) for t in tensors),
+        thinnings=tuple(data.draw(thinnings(d, start, plain=plain)) for d in deltas),
         consensus=data.draw(st.sampled_from(get_args(Votes))),
         normalize=data.draw(st.booleans()),
         scale=data.draw(FACTORS),
@@ -259,6 +266,46 @@ def test_elements_dropped_by_rank_are_those_torch_drops(width: int, divide: bool
     assert torch.equal(found.isnan(), expected.isnan())
     assert torch.equal(found.nan_to_num(7.0), expected.nan_to_num(7.0))
     assert torch.equal(found.signbit(), expected.signbit())
+
+
+def of_rows(width: int, dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:
+    """Three models and a base of 3 rows, with many equal magnitudes and a few odd ones."""
+    generator = torch.Generator().manual_seed(width)
+    base = torch.randn(3 * width, generator=generator).mul_(0.02)
+    models = [base + torch.randn(3 * width, generator=generator).mul_(1e-3) for _ in range(3)]
+    models[0][7], models[1][width], models[2][::9] = -math.inf, 0.0, base[::9]
+    return [model.to(dtype) for model in models], base.to(dtype)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", [32, 50, 1027, 2048])
+@pytest.mark.parametrize("consensus", ["none", "sum"])
+def test_masks_kept_from_norms_are_those_of_torch(
+    width: int, dtype: torch.dtype, consensus: Votes
+) -> None:
+    tensors, base = of_rows(width, dtype)
+    by_rank = RandomMask((0, "a", "t"), 0.5, RankedChances(width, 0.5, 0.3))
+    masks = [by_rank, RandomMask((0, "b", "t"), 0.53), RandomMask((0, "c", "t"), 0.5)]
+    operands = gather(tensors, base, scratch=Scratch(2 * width))  # two blocks, the last shorter
+    thinnings = []
+    for i, mask in enumerate(masks):
+        plain = Thinning(mask=RandomMask(mask.key, mask.density, mask.chances))
+        one = replace(operands.only(i), shape=(3, width), granularity="rows")
+        before = outcome_in_torch(lambda one=one, plain=plain: thinned_norms(one, plain))
+        found = kernels.norms(one, Thinning(mask=mask))
+        assert repr(found) == repr(before)
+        assert mask.drawn
+        thinnings.append(Thinning(mask=mask, factor=1.9))
+    election = Election((0.5, 0.3, 0.4), tuple(thinnings), consensus, normalize=False)
+    check_formula(election, tensors, base)
+    for start, length in one.extents():
+        out, again = torch.empty(length, dtype=dtype), torch.empty(length, dtype=dtype)
+        views = operands.view(start, length)
+        forgotten = [replace(t, mask=replace(t.mask, drawn={})) for t in thinnings if t.mask]
+        assert election.write(views, out) is not None
+        assert replace(election, thinnings=tuple(forgotten)).write(views, again) is not None
+        assert_same_bits(out, again)
 
 
 @pytest.mark.usefixtures("path")

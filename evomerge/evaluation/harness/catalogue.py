@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.errors import EvaluationError, describe
+from evomerge.evaluation.harness.grouping import Grouping, listed, read_grouping
 from evomerge.registry import suggest
 
 GROUP_KEYS = {"group", "group_alias", "task", "aggregate_metric_list", "metadata", "tag"}
@@ -48,12 +49,26 @@ class Listing:
     """What a name stands for.
 
     Attributes:
-        tasks: one, or the members of a group or tag.
-        aggregates: how a group sums its members up: `metric`, `weight_by_size`.
+        tasks: one, or all that stand below a group or tag.
+        groups: the group and the groups in it, each before what is below it.
     """
 
     tasks: tuple[Entry, ...]
-    aggregates: tuple[Mapping[str, Any], ...] = ()
+    groups: tuple[Grouping, ...] = ()
+
+    @property
+    def aggregates(self) -> tuple[Mapping[str, Any], ...]:
+        """Return how the group itself sums its tasks up."""
+        return self.groups[0].aggregates if self.groups else ()
+
+    @property
+    def metrics(self) -> list[str]:
+        """Return what the group sums up: 'metric,filter', or 'metric' where any filter does."""
+        return [
+            f"{entry['metric']},{name}" if name else str(entry["metric"])
+            for entry in self.aggregates
+            for name in listed("", "filter_list", entry.get("filter_list") or [""], str)
+        ]
 
 
 class Catalogue:
@@ -80,25 +95,22 @@ class Catalogue:
         Raises:
             EvaluationError: nothing has that name, or a group contains itself.
         """
-        entry = self._entry(name)
-        if entry is None:
+        if self._entry(name) is None:
             raise self._unknown(name)
-        aggregates: Any = ()
-        if entry.kind.name == "GROUP":
-            aggregates = _read(entry).get("aggregate_metric_list") or ()
-            aggregates = _listed(name, "aggregate_metric_list", aggregates, Mapping)
-        tasks = {task.name: task for task in self._expand(name, {}, ())}
+        found = list(self._expand(name, {}, ()))
+        tasks = {entry.name: entry for entry in found if isinstance(entry, Entry)}
+        groups = {group.name: group for group in found if isinstance(group, Grouping)}
         if not tasks:
             raise EvaluationError(f"task group {name} has no tasks", "Name some under `task`")
-        return Listing(tuple(tasks.values()), tuple(aggregates))
+        return Listing(tuple(tasks.values()), tuple(groups.values()))
 
     def _entry(self, name: str) -> Any:
         return self._own.get(name) or _builtin_entry(name)
 
     def _expand(
         self, member: str | Mapping[str, Any], above: Mapping[str, Any], path: tuple[str, ...]
-    ) -> Iterator[Entry]:
-        """Yield the tasks of a member of a group, with the keys that the group hands down."""
+    ) -> Iterator[Entry | Grouping]:
+        """Yield the tasks and groups of a member, with the keys that the group hands down."""
         stated = {"task": member} if isinstance(member, str) else dict(member)
         name = stated.get("group") or stated.get("task")
         if not isinstance(name, str):
@@ -109,7 +121,7 @@ class Catalogue:
             raise EvaluationError(f"task group {name} contains itself", "Mend its YAML file")
         entry = self._entry(name)
         if entry is None and "group" in stated:
-            yield from self._members(stated, above, (*path, name))
+            yield from self._members(stated, above, (*path, f"{path[-1]}::{name}"))
             return
         if entry is None:
             raise self._unknown(name)
@@ -126,11 +138,17 @@ class Catalogue:
 
     def _members(
         self, group: Mapping[str, Any], above: Mapping[str, Any], path: tuple[str, ...]
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Entry | Grouping]:
         handed_down = {k: v for k, v in group.items() if k not in GROUP_KEYS} | dict(above)
         members = group.get("task") or []
-        for member in _listed(path[-1], "task", members, (str, Mapping)):
-            yield from self._expand(member, handed_down, path)
+        below: list[Entry | Grouping] = []
+        names: list[str] = []
+        for member in listed(path[-1], "task", members, (str, Mapping)):
+            found = list(self._expand(member, handed_down, path))
+            below += found
+            names += [e.name for e in (found[:1] if isinstance(found[0], Grouping) else found)]
+        yield read_grouping(path[-1], group, names)
+        yield from below
 
     def _unknown(self, name: str) -> EvaluationError:
         for path in self._files:
@@ -171,16 +189,6 @@ def _trouble(path: Path) -> str:
     except Exception as error:  # whatever it says, the harness has not understood it
         return " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ""
-
-
-def _listed(group: str, key: str, value: Any, kinds: Any) -> list[Any]:
-    """Return what a group lists under a key, which may be one thing alone."""
-    found = [value] if isinstance(value, kinds) else value
-    if not isinstance(found, (list, tuple)) or not all(isinstance(v, kinds) for v in found):
-        raise EvaluationError(
-            f"task group {group}: {key} is {value!r:.60}", "Make it a list, one entry for each"
-        )
-    return list(found)
 
 
 def _index(folders: Sequence[Path]) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from evomerge.errors import EvaluationError
+from evomerge.errors import EvaluationError, describe
 from evomerge.evaluation.harness.catalogue import Entry
 from evomerge.registry import suggest
 
@@ -34,6 +34,24 @@ def explained(entry: Entry) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def ungraded(entry: Entry) -> Iterator[None]:
+    """Turn whatever a task raises at an answer into one sentence.
+
+    Raises:
+        EvaluationError: naming the task, the reason and the folder of its YAML file.
+    """
+    try:
+        yield
+    except EvaluationError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise EvaluationError(
+            f"task {entry.name}: the harness cannot grade an answer: {describe(error)}",
+            f"Check doc_to_target and metric_list in its YAML file in {entry.folder}",
+        ) from error
+
+
 def _explain(error: BaseException, config: Mapping[str, Any]) -> str:
     if type(error).__name__ == "DatasetGenerationError" and error.__cause__ is not None:
         error = error.__cause__  # it says only that there was one
@@ -45,6 +63,8 @@ def _explain(error: BaseException, config: Mapping[str, Any]) -> str:
         return "a split is empty"
     if isinstance(error, KeyError) and error.args and str(error.args[0]) in splits - {"None"}:
         return f"its data have no split {error.args[0]!r}"
+    if isinstance(error, IndexError) and chosen and said == "list index out of range":
+        return "the target of its first question is no index of its choices"
     if isinstance(error, TypeError) and missing:
         return f"it has no {' and no '.join(missing)}"
     if isinstance(error, KeyError) and (unknown := _unknown_metric(config)):

@@ -37,13 +37,14 @@ class Metric:
 
 
 DEFAULT = "acc,none"
+BRIER = "brier_score"
 RULES: Mapping[str, Callable[[Any], float] | None] = {
     "mean": float,
     "nanmean": float,
     "perplexity": lambda nats: -nats,
     "weighted_perplexity": lambda pair: -pair[0] / pair[1],
     "bits_per_byte": lambda pair: -pair[0] / pair[1] / math.log(2),
-    "brier_score": None,
+    BRIER: None,
     "bleu": None,
     "chrf": None,
     "chrf++": None,
@@ -57,20 +58,25 @@ def find_metrics(task: Any) -> dict[str, Metric]:
     found, directions = {}, task.higher_is_better()
     for name, function in task.aggregation().items():
         aggregation = _spell(function)
+        if aggregation == BRIER and getattr(task, "multiple_target", False):
+            continue  # the harness' own number is of arrays that do not fit each other
         for ensemble in task._filters if aggregation in RULES else ():
             metric = Metric(name, ensemble.name, aggregation, bool(directions[name]))
             found[f"{name},{ensemble.name}"] = metric
     return found
 
 
-def choose_metric(name: str, task: Any, wanted: str | None) -> Metric:
+def choose_metric(
+    name: str, task: Any, wanted: str | None, preferred: Sequence[str] = ()
+) -> Metric:
     """Find a metric among those a task gives.
 
     Args:
         name: of the task.
         task: the harness' task.
         wanted: 'metric,filter', or 'metric' where the task has one filter (or one called 'none');
-            None for accuracy, or else the first metric there is.
+            None for the first of those preferred, accuracy, and all others, that there is.
+        preferred: 'metric,filter', or 'metric' with any filter.
 
     Raises:
         EvaluationError: the task does not give it, or it exists for all questions together only.
@@ -78,7 +84,9 @@ def choose_metric(name: str, task: Any, wanted: str | None) -> Metric:
     usable = find_metrics(task)
     known = ", ".join(usable) or "none"
     if wanted is None and usable:
-        return usable.get(DEFAULT, next(iter(usable.values())))
+        begun = [f"{like}," for like in (*preferred, DEFAULT)]
+        liked = [name for begin in begun for name in usable if f"{name},".startswith(begin)]
+        return usable[(liked or list(usable))[0]]
     if wanted is None:
         given = ", ".join(f"{m} ({_spell(f)})" for m, f in task.aggregation().items())
         raise EvaluationError(
@@ -91,14 +99,51 @@ def choose_metric(name: str, task: Any, wanted: str | None) -> Metric:
     if full in usable:
         return usable[full]
     if metric in task.aggregation() and (not chosen or chosen in filters):
-        raise EvaluationError(
-            f"task {name}: {metric!r} exists for all questions together only "
-            f"({_spell(task.aggregation()[metric])}), not for each",
-            f"Per question it gives {known}",
-        )
-    raise EvaluationError(
-        f"task {name} does not give the metric {wanted!r}{suggest(full, list(usable))}",
-        f"It gives {known}",
+        way = _spell(task.aggregation()[metric])
+        reason = f"exists for all questions together only ({way}), not for each"
+        if way == BRIER:
+            reason = f"means nothing where targets are lists ({way} of several right choices)"
+        raise EvaluationError(f"task {name}: {metric!r} {reason}", f"Per question it gives {known}")
+    raise _not_given(name, full, wanted or DEFAULT, list(usable))
+
+
+def check_metric(name: str, config: Mapping[str, Any], wanted: str | None) -> None:
+    """Check by a task's YAML alone, before its data are read, that it lists a metric.
+
+    What the YAML leaves open (a class, the usual metrics of its kind) is left to `choose_metric`.
+
+    Args:
+        name: of the task.
+        config: its keys and values.
+        wanted: as there.
+
+    Raises:
+        EvaluationError: the YAML lists metrics, or filters, and the wanted one is not among them.
+    """
+    entries = [entry for entry in _mappings(config.get("metric_list")) if "metric" in entry]
+    if wanted is None or not entries or config.get("class"):
+        return
+    metrics = {_name(entry["metric"]): entry.get("aggregation", "mean") for entry in entries}
+    filters = [str(part.get("name")) for part in _mappings(config.get("filter_list"))] or ["none"]
+    metric, _, chosen = wanted.partition(",")
+    if metric not in metrics or (chosen and chosen not in filters):
+        usable = [m for m, way in metrics.items() if isinstance(way, str) and way in RULES]
+        full = f"{metric},{chosen or filters[0]}"
+        raise _not_given(name, full, wanted, [f"{m},{f}" for m in usable for f in filters])
+
+
+def _mappings(stated: Any) -> list[Mapping[str, Any]]:
+    return [e for e in stated if isinstance(e, Mapping)] if isinstance(stated, list) else []
+
+
+def _name(metric: Any) -> str:
+    return metric.__name__ if callable(metric) else str(metric)
+
+
+def _not_given(name: str, full: str, wanted: str, known: Sequence[str]) -> EvaluationError:
+    return EvaluationError(
+        f"task {name} does not give the metric {wanted!r}{suggest(full, list(known))}",
+        f"It gives {', '.join(known) or 'none'}",
     )
 
 

@@ -1,11 +1,12 @@
 """The requests of a task's questions: built once per tokenizer, asked of every candidate."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evomerge.errors import EvaluationError
+from evomerge.evaluation.chat import has_template
 from evomerge.evaluation.harness.tasks import Examples
 
 
@@ -80,22 +81,7 @@ class Requests:
         return found if isinstance(found, list) else [found]
 
 
-def has_template(tokenizer: Any, wanted: bool | str) -> bool:
-    """Tell whether prompts go through the tokenizer's chat template.
-
-    Raises:
-        EvaluationError: it is asked for and there is none.
-    """
-    there = bool(getattr(tokenizer, "chat_template", None))
-    if wanted is True and not there:
-        raise EvaluationError(
-            "apply_chat_template: the model's tokenizer has no chat template",
-            "Leave it out, or write auto to apply it where there is one",
-        )
-    return there and bool(wanted)
-
-
-def tokenizer_mark(tokenizer: Any) -> str:
+def hash_tokenizer(tokenizer: Any) -> str:
     """Hash all that makes a tokenizer turn texts and conversations into ids as it does."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
@@ -111,3 +97,18 @@ def ask(model: Any, instances: Sequence[Any]) -> None:
         answers = getattr(model, kind)(asked, disable_tqdm=True)
         for instance, answer in zip(asked, answers, strict=True):
             instance.resps.append(answer)
+
+
+def hash_question(task: Any, question: Sequence[Any]) -> str:
+    """Return the harness' hashes of a question's document, prompt and target, one after another.
+
+    Args:
+        task: the harness' task.
+        question: its requests.
+    """
+    from lm_eval.utils import handle_non_serializable
+
+    first, plain = question[0], handle_non_serializable
+    document = json.dumps(first.doc, indent=2, default=plain, ensure_ascii=False)
+    texts = (document, str(first.arguments[0]), str(task.doc_to_target(first.doc)))
+    return "".join(hashlib.sha256(text.encode()).hexdigest() for text in texts)

@@ -4,15 +4,15 @@ import inspect
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.harness.catalogue import Entry
 from evomerge.evaluation.harness.data_sets import from_cache, place_data
+from evomerge.evaluation.harness.documents import SEED, split_documents
 from evomerge.evaluation.harness.explanation import explained
 
-SEED = 1234
-"""With which the harness draws examples, unless told otherwise."""
 STRUCTURE = ("tag", "group", "task_list")
 GREEDY = {"until", "do_sample", "temperature", "top_p", "top_k", "max_gen_toks"}
 """Generation arguments that greedy search heeds, or may pass over."""
@@ -73,17 +73,6 @@ def _check_parts(kind: Any, task: Any) -> None:
             part()
 
 
-def split_documents(task: Any) -> dict[str, Any]:
-    """Return the documents by evaluation split: 'validation', 'test', or both."""
-    found = {}
-    stated = [task.get_config("validation_split"), task.get_config("test_split")]
-    if task.has_validation_docs() and (stated[0] is None or stated[0] != stated[1]):
-        found["validation"] = task.validation_docs()
-    if task.has_test_docs():
-        found["test"] = task.test_docs()
-    return found
-
-
 class Examples:
     """The examples before every question of a split, drawn as the harness draws them.
 
@@ -96,27 +85,34 @@ class Examples:
         name: of the task.
         task: the harness' task.
         documents: of one split, in order.
+        pool: what to draw from; as the task has it, if absent.
 
     Raises:
         EvaluationError: there are fewer examples than the task asks for.
     """
 
-    def __init__(self, name: str, task: Any, documents: Sequence[Any]) -> None:
+    def __init__(
+        self, name: str, task: Any, documents: Sequence[Any], pool: Sequence[Any] | None = None
+    ) -> None:
         self._task = task
         self._drawn: list[list[Any]] | None = None
         count = task.get_config("num_fewshot")
         if not count or not hasattr(task, "sampler"):
             return
         task.set_fewshot_seed(SEED)
-        pool = list(task.sampler.fewshot_docs())
+        sampler = task.sampler
+        if pool is not None:
+            sampler = copy(sampler)
+            sampler.df, sampler.fewshot_indices = list(pool), None
+        pool = list(sampler.fewshot_docs())
         if len(pool) <= count:
             raise EvaluationError(
                 f"task {name}: num_fewshot is {count}, but there are {len(pool)} documents to draw",
                 "Ask for fewer, and at least one less than there are",
             )
-        apart = task.fewshot_cfg.split != task.config.test_split
+        apart = sampler is not task.sampler or task.fewshot_cfg.split != task.config.test_split
         self._drawn = [
-            _without(document, task.sampler.sample(count, None if apart else document), pool)
+            _without(document, sampler.sample(count, None if apart else document), pool)
             for document in documents
         ]
 

@@ -1,4 +1,4 @@
-"""The built-in suite: seven small tests, their items and what marks them."""
+"""The built-in suite: seven small tests, their items and what grades them."""
 
 from evomerge.evaluation.suite.battery import Suite
 

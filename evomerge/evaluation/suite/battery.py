@@ -7,15 +7,17 @@ benchmarks.
 """
 
 import hashlib
+import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
 from evomerge.evaluation.bits_per_byte import BitsPerByte
+from evomerge.evaluation.chat import Wanted
 from evomerge.evaluation.exact_match import ExactMatch
 from evomerge.evaluation.mgsm import MGSM
 from evomerge.evaluation.multiple_choice import MultipleChoice
@@ -31,10 +33,17 @@ SHORT_ANSWER = r"(?i)\A\s*(?:(?:the )?answer(?: is)?:?\s*)?(?:(?:the|an?) )?([^\
 
 @dataclass(frozen=True)
 class Part:
-    """One test of the suite: its share in the overall score, and what marks it."""
+    """One test of the suite: its share in the overall score, what grades it, and how."""
 
     weight: float
-    make: Callable[[], Evaluator]
+    kind: type[Evaluator]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self, apply_chat_template: Wanted) -> Evaluator:
+        """Make what grades it; a chat template is for the parts that generate."""
+        said = {"apply_chat_template": apply_chat_template}
+        known = inspect.signature(self.kind).parameters
+        return self.kind(**self.options, **{k: v for k, v in said.items() if k in known})
 
 
 PARTS: Mapping[str, Part] = {
@@ -42,20 +51,22 @@ PARTS: Mapping[str, Part] = {
     "coding": Part(0.15, Coding),
     "mathematics": Part(
         0.15,
-        lambda: MGSM(
-            language="en",
-            detector="none",
-            template="Question: {question}\nAnswer:",
-            max_new_tokens=48,
-            stop=("\n\n", "\nQuestion"),
-        ),
+        MGSM,
+        {
+            "language": "en",
+            "detector": "none",
+            "template": "Question: {question}\nAnswer:",
+            "max_new_tokens": 48,
+            "stop": ("\n\n", "\nQuestion"),
+        },
     ),
     "writing": Part(0.15, Writing),
     "coherence": Part(0.15, MultipleChoice),
     "zero_shot_classification": Part(0.1, MultipleChoice),
     "zero_shot_qa": Part(
         0.1,
-        lambda: ExactMatch(max_new_tokens=10, pattern=SHORT_ANSWER, ignore_case=True),
+        ExactMatch,
+        {"max_new_tokens": 10, "pattern": SHORT_ANSWER, "ignore_case": True},
     ),
 }
 
@@ -67,7 +78,7 @@ class Suite(Evaluator):
 
     `{name: suite, evaluator: suite}` stands for all seven parts, which share its weight:
 
-    | part | share | asks | marks |
+    | part | share | asks | grades |
     |---|---|---|---|
     | perplexity | 0.2 | prose written for it | bits per byte, *less is better* |
     | coding | 0.15 | a Python function | all its calls give the right results |
@@ -84,15 +95,19 @@ class Suite(Evaluator):
 
     Args:
         part: which one, where the task's own name does not say.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one. It is applied by the
+            parts that let the model write: coding, mathematics, writing, zero_shot_qa.
     """
 
-    def __init__(self, task: str, part: str | None = None) -> None:
+    def __init__(
+        self, task: str, part: str | None = None, apply_chat_template: Wanted = False
+    ) -> None:
         self.part = part or task
         if self.part not in PARTS:
             raise _unknown(self.part)
-        self._marker = PARTS[self.part].make()
+        self._grader = PARTS[self.part].make(apply_chat_template)
         self._file = files("evomerge.evaluation.suite") / "items" / f"{self.part}.jsonl"
-        self.higher_is_better = self._marker.higher_is_better
+        self.higher_is_better = self._grader.higher_is_better
 
     @classmethod
     def parts(cls, task: str, options: Mapping[str, Any]) -> Mapping[str, float]:
@@ -116,11 +131,11 @@ class Suite(Evaluator):
 
     def check_items(self, task: str, items: Sequence[Item]) -> None:
         """Check items as the part's own evaluator does."""
-        self._marker.check_items(task, items)
+        self._grader.check_items(task, items)
 
     def _score(self, subject: Any, items: Sequence[Item]) -> Sequence[float]:
-        self._marker.audit = self.audit
-        return self._marker._score(subject, items)
+        self._grader.audit = self.audit
+        return self._grader._score(subject, items)
 
 
 def _unknown(name: str) -> EvaluationError:

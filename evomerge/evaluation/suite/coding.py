@@ -12,12 +12,16 @@ from typing import Any, ClassVar
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.chat import Wanted, has_template, templated
 from evomerge.evaluation.suite.sandbox import require_sandbox, run_calls
 from evomerge.records import Item
 from evomerge.types import LanguageModel
 
 OPENING = "Complete this Python function.\n\n```python\n"
-"""What stands before every prompt: a block left open, so that chat models go on writing code."""
+"""What stands before every prompt: a block left open, so that models go on writing code."""
+
+CLOSING = "\n```"
+"""What ends the block in a conversation, where the answer is a block of its own."""
 
 STOPS = ("\n```", "\n\n\n", "\n#", "\n\ndef ", "\nclass ", "\nif __name__", "\nprint(", "\nassert ")
 """What comes after the function is done."""
@@ -37,14 +41,17 @@ class Coding(Evaluator):
 
     Args:
         max_new_tokens: where an answer ends at the latest.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one. Then the block is
+            closed, and the answer goes on to its own end.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("prompt", "function", "calls")
     texts: ClassVar[tuple[str, ...]] = ("prompt", "function")
 
-    def __init__(self, max_new_tokens: int = 160) -> None:
+    def __init__(self, max_new_tokens: int = 160, apply_chat_template: Wanted = False) -> None:
         require_sandbox()
         self.max_new_tokens = max_new_tokens
+        self.apply_chat_template: Wanted = apply_chat_template
 
     def check_items(self, task: str, items: Sequence[Item]) -> None:
         """Check fields, and that there is something to call."""
@@ -62,7 +69,11 @@ class Coding(Evaluator):
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         prompts = [OPENING + item.fields["prompt"].rstrip() for item in items]
-        answers = subject.generate(prompts, max_new_tokens=self.max_new_tokens, stop=STOPS)
+        stop: Sequence[str] = STOPS
+        if self.apply_chat_template and has_template(subject.tokenizer, self.apply_chat_template):
+            prompts, stop = [prompt + CLOSING for prompt in prompts], ()
+        subject = templated(subject, self.apply_chat_template)
+        answers = subject.generate(prompts, max_new_tokens=self.max_new_tokens, stop=stop)
         return [self._grade(a, i.fields) for a, i in zip(answers, items, strict=True)]
 
     def _grade(self, answer: str, fields: Mapping[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""Writing, marked by rules a program can check (after IFEval, Zhou et al., 2023).
+"""Writing, graded by rules a program can check (after IFEval, Zhou et al., 2023).
 
 https://arxiv.org/abs/2311.07911. The rules say nothing about beauty. They tell a model that
 writes sentences about what it was asked from one that repeats itself, breaks off or drifts away.
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from evomerge.errors import EvaluationError
 from evomerge.evaluation.base import Evaluator
+from evomerge.evaluation.chat import Wanted, templated
 from evomerge.records import Item
 from evomerge.registry import suggest
 from evomerge.types import LanguageModel
@@ -36,13 +37,15 @@ class Writing(Evaluator):
 
     Args:
         max_new_tokens: where an answer ends at the latest.
+        apply_chat_template: yes, no, or `auto`: where the tokenizer has one.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("prompt", "rules")
     texts: ClassVar[tuple[str, ...]] = ("prompt",)
 
-    def __init__(self, max_new_tokens: int = 96) -> None:
+    def __init__(self, max_new_tokens: int = 96, apply_chat_template: Wanted = False) -> None:
         self.max_new_tokens = max_new_tokens
+        self.apply_chat_template: Wanted = apply_chat_template
 
     def check_items(self, task: str, items: Sequence[Item]) -> None:
         """Check fields, and that every rule is known and can be applied."""
@@ -58,6 +61,7 @@ class Writing(Evaluator):
 
     def _score(self, subject: LanguageModel, items: Sequence[Item]) -> list[float]:
         prompts = [item.fields["prompt"] for item in items]
+        subject = templated(subject, self.apply_chat_template)
         answers = subject.generate(prompts, max_new_tokens=self.max_new_tokens)
         return [grade(a, i.fields["rules"]) for a, i in zip(answers, items, strict=True)]
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "tiles.hpp"
+#include "pairs.hpp"
 
 namespace evomerge::EVOMERGE_PATH {
 
@@ -106,6 +106,37 @@ EVOMERGE_ONCE void sum_plain(const Blend& call, const Values* tiles, const T*, i
   divide_tile(sum, call.divisor, length);
 }
 
+// The same of pairs, all in registers.
+template <int K, bool Deltas, bool Divides>
+EVOMERGE_ONCE bool blend_pairs(const Blend& call, const Pairs<K>& pairs, int64_t length, Bf16* out) {
+  float factor[K];
+  for (int k = 0; k < K; ++k) factor[k] = call.factors[k];
+  const float divisor = call.divisor, scale = call.scale;
+  return round_pairs<K>(out, length, pairs, [=](auto half, const uint32_t* words, uint32_t base) {
+    const float origin = Deltas ? widen_half<half>(base) : 0.0f;
+    float total = 0.0f;
+    for (int k = 0; k < K; ++k) {
+      const float value = widen_half<half>(words[k]);
+      const float part = (Deltas ? value - origin : value) * factor[k];
+      total = k ? total + part : part;
+    }
+    if (Divides) total /= divisor;
+    return Checked{Deltas ? total * scale + origin : total, 0};
+  });
+}
+
+inline bool blend_pairs(const Blend& call, int64_t offset, int64_t length, Bf16* out) {
+  const int32_t skipped = call.deltas ? 1 : 0;
+  return with_count(call.count - skipped, [=](auto count) {
+    const Pairs<count> pairs(call.operands + skipped, call.deltas ? call.operands[0] : Values{}, offset);
+    if (call.divisor == 1.0f)
+      return call.deltas ? blend_pairs<count, true, false>(call, pairs, length, out)
+                         : blend_pairs<count, false, false>(call, pairs, length, out);
+    return call.deltas ? blend_pairs<count, true, true>(call, pairs, length, out)
+                       : blend_pairs<count, false, true>(call, pairs, length, out);
+  });
+}
+
 // With `deltas` base + scale times the sum, otherwise the sum; whether all of it is finite.
 inline bool blend(const Blend& call) {
   return with_type(call.out, 0, [&call](auto* out) {
@@ -113,8 +144,13 @@ inline bool blend(const Blend& call) {
     Inputs inputs(call.operands, call.count);
     alignas(64) float sum[kTile];
     const float scale = call.scale;
+    const bool pairs = paired(call.operands, call.count);
     for (int64_t offset = 0; offset < call.length; offset += kTile) {
       const int64_t length = shorter(kTile, call.length - offset);
+      if (pairs && writer.try_pairs(offset, length, [&](Bf16* to) {
+            return blend_pairs(call, offset, length, to);
+          }))
+        continue;
       const Values* tiles = inputs.at(offset, length);
       with_type(tiles[0], 0, [&](const auto* first) {
         if (call.deltas) {

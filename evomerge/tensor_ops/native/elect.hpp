@@ -53,11 +53,14 @@ inline void thin_run(const Thinning& thinning, float weight, Delta delta, int64_
                      float* out) {
   const float floor = bound(thinning.floor, here), ceiling = bound(thinning.ceiling, here);
   const float factor = thinning.factor;
-  if (thinning.limit == kAllDraws)
+  if (thinning.limit == kAllDraws && !thinning.kept)
     return thin_run<Add, Cuts>(delta, floor, ceiling, factor, weight, length,
                                [](int64_t) { return true; }, out);
   uint32_t chunks[kTile / kChunk];
-  draw_mask(thinning.key, uint32_t(thinning.limit), here, length, chunks);
+  if (thinning.kept)
+    read_bits(thinning.kept, here - thinning.first, length, chunks);
+  else
+    draw_mask(thinning.key, uint32_t(thinning.limit), here, length, chunks);
   const auto thin_chunk = [&](int64_t from, int64_t count) {
     const uint32_t chunk = chunks[from / kChunk];
     thin_run<Add, Cuts>([=](int64_t i) { return delta(from + i); }, floor, ceiling, factor, weight, count,
@@ -218,22 +221,5 @@ class Ballot {
   alignas(64) float sum_[kTile];
   alignas(64) float shares_[kTile];
 };
-
-inline bool elect(const Election& call) {
-  return with_type(call.out, 0, [&call](auto* out) {
-    Writer writer(out, call.length);
-    Ballot ballot(call);
-    for (int64_t offset = 0, end; offset < call.length; offset = end) {
-      end = ballot.end(offset);
-      const float* sum = ballot.merge(offset, end - offset);
-      const float scale = call.scale;
-      with_type(call.base, offset, [&](const auto* base) {
-        writer.write(offset, end - offset,
-                     [=](int64_t i) { return sum[i] * scale + widen(base[i]); });
-      });
-    }
-    return writer.finite();
-  });
-}
 
 }  // namespace evomerge::EVOMERGE_PATH

@@ -25,6 +25,17 @@ EVOMERGE_API void EVOMERGE(draw)(const uint64_t* key, int64_t start, int64_t len
   path::draw(key, start, length, out);
 }
 
+EVOMERGE_API void EVOMERGE(draw_bits)(const uint64_t* key, uint32_t limit, int64_t start, int64_t length,
+                                      uint8_t* bits) {
+  path::draw_bits(key, limit, start, length, bits);
+}
+
+EVOMERGE_API void EVOMERGE(mask_by_rank)(const Values* model, const Values* base, int64_t start,
+                                         int64_t length, int64_t width, const uint64_t* limits,
+                                         const uint64_t* key, uint8_t* bits) {
+  path::mask_by_rank(*model, *base, start, length, width, limits, key, bits);
+}
+
 EVOMERGE_API void EVOMERGE(add_products)(const Values* operands, int32_t count, const Values* base,
                                          int64_t length, double* sums) {
   path::add_products(operands, count, *base, length, sums);

@@ -7,7 +7,7 @@ namespace evomerge {
 
 // Counts up with every change of what is declared here or in exports.hpp; a library whose
 // version is not VERSION in native_library.py is not used.
-constexpr int32_t kVersion = 4;
+constexpr int32_t kVersion = 5;
 
 enum Dtype : int32_t { kF32 = 0, kBf16 = 1, kF16 = 2 };
 
@@ -31,6 +31,8 @@ struct Thinning {
   Cut ceiling;      // what it keeps is dropped
   uint64_t key[2];  // Philox key of the random mask
   uint64_t limit;   // 32-bit draws below it are kept; 2^32 keeps all and draws nothing
+  const uint8_t* kept;  // the mask, drawn before, as one bit per element; null where it is not
+  int64_t first;        // index of the element whose bit is the first
   float factor;
   float weight;
 };

@@ -1,7 +1,7 @@
 // Histograms of the magnitudes of a task vector (model - base), which is never written down.
 #pragma once
 
-#include "tiles.hpp"
+#include "pairs.hpp"
 
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -35,13 +35,32 @@ inline void write_magnitudes(const Values& model, const Values& base, int64_t le
   write_magnitudes(model, base, 0, length, bits);
 }
 
+// The same in any order: of pairs the lower halves come first.
+inline void write_unordered(const Values& model, const Values& base, int64_t offset, int64_t length,
+                            uint32_t* bits) {
+  if (length % 2 || model.dtype != kBf16 || base.dtype != kBf16)
+    return write_magnitudes(model, base, offset, length, bits);
+  const Pairs<1> pairs(&model, base, offset);
+  const Bf16 *from = pairs.from[0], *origin = pairs.base;
+  uint32_t* others = bits + length / 2;
+  EVOMERGE_APART
+  for (int64_t i = 0; i < length / 2; ++i) {
+    const uint32_t value = load_pair(from, i), zero = load_pair(origin, i);
+    bits[i] = magnitude_bits(widen_half<false>(value) - widen_half<false>(zero));
+    others[i] = magnitude_bits(widen_half<true>(value) - widen_half<true>(zero));
+  }
+}
+
 // Call action(offset, length, bits) with one tile after another until it answers false.
-template <class Action>
+template <bool Ordered = true, class Action>
 inline void each_tile(const Values& model, const Values& base, int64_t length, Action action) {
   alignas(64) uint32_t bits[kTile];
   for (int64_t offset = 0; offset < length; offset += kTile) {
     const int64_t here = shorter(kTile, length - offset);
-    write_magnitudes(model, base, offset, here, bits);
+    if (Ordered)
+      write_magnitudes(model, base, offset, here, bits);
+    else
+      write_unordered(model, base, offset, here, bits);
     if (!action(offset, here, bits)) return;
   }
 }
@@ -52,7 +71,7 @@ constexpr int64_t kBins = 1 << 16;
 constexpr int64_t kHistograms = 4;
 
 inline void count_upper(const Values& model, const Values& base, int64_t length, uint32_t* counts) {
-  each_tile(model, base, length, [=](int64_t, int64_t here, const uint32_t* bits) {
+  each_tile<false>(model, base, length, [=](int64_t, int64_t here, const uint32_t* bits) {
     int64_t i = 0;
     for (; i + kHistograms <= here; i += kHistograms)
       for (int64_t k = 0; k < kHistograms; ++k) ++counts[k * kBins + (bits[i + k] >> 15)];
@@ -83,7 +102,7 @@ inline void each_where(int64_t length, Test test, Action action) {
 inline int64_t count_between(const Values& model, const Values& base, int64_t length, uint32_t first,
                              uint32_t width, uint32_t* counts) {
   int64_t above = 0;
-  each_tile(model, base, length, [=, &above](int64_t, int64_t here, const uint32_t* bits) {
+  each_tile<false>(model, base, length, [=, &above](int64_t, int64_t here, const uint32_t* bits) {
     uint32_t larger = 0;
     for (int64_t i = 0; i < here; ++i) larger += bits[i] >= first + width ? 1u : 0u;
     above += larger;
@@ -109,7 +128,7 @@ struct Picked {
   int64_t common;
 };
 
-// Append the words of a tile that lie in a range, in order, and count those above.
+// Append the words of a tile that lie in a range, and count those above.
 // There must be room for kSpare words more than there are. Branches would be missed too often.
 constexpr int64_t kSpare = 8;
 
@@ -147,21 +166,20 @@ inline int64_t add_lanes(__m256i counts) {
 }
 
 inline Picked pick(const uint32_t* bits, int64_t length, Range range, uint32_t* out) {
-  const __m256i origin = _mm256_set1_epi32(int(range.first));
-  const __m256i most = _mm256_set1_epi32(int(range.width - 1));
-  const __m256i end = _mm256_set1_epi32(int(range.first + range.width));
+  const __m256i below = _mm256_set1_epi32(int(range.first) - 1);  // no word has the highest bit
+  const __m256i last = _mm256_set1_epi32(int(range.first + range.width - 1));
   const __m256i common = _mm256_set1_epi32(int(range.common));
   __m256i above = _mm256_setzero_si256(), alike = _mm256_setzero_si256();
   uint32_t* next = out;
   int64_t i = 0;
   for (; i + 8 <= length; i += 8) {
     const __m256i word = _mm256_load_si256(reinterpret_cast<const __m256i*>(bits + i));
-    const __m256i place = _mm256_sub_epi32(word, origin);
     const __m256i equal = _mm256_cmpeq_epi32(word, common);
-    const __m256i within = _mm256_cmpeq_epi32(_mm256_min_epu32(place, most), place);
+    const __m256i larger = _mm256_cmpgt_epi32(word, last);
+    const __m256i within = _mm256_andnot_si256(larger, _mm256_cmpgt_epi32(word, below));
     const __m256i inside = _mm256_andnot_si256(equal, within);
     alike = _mm256_sub_epi32(alike, equal);
-    above = _mm256_sub_epi32(above, _mm256_cmpeq_epi32(_mm256_max_epu32(word, end), word));
+    above = _mm256_sub_epi32(above, larger);
     const unsigned set = unsigned(_mm256_movemask_ps(_mm256_castsi256_ps(inside)));
     const __m256i order = _mm256_load_si256(reinterpret_cast<const __m256i*>(kLanes.front[set]));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(next), _mm256_permutevar8x32_epi32(word, order));
@@ -185,7 +203,7 @@ inline Picked pick(const uint32_t* bits, int64_t length, Range range, uint32_t* 
 inline int64_t collect_between(const Values& model, const Values& base, int64_t length, Range range,
                                uint32_t* out, int64_t* room, int64_t* common) {
   int64_t above = 0;
-  each_tile(model, base, length, [&](int64_t, int64_t here, const uint32_t* bits) {
+  each_tile<false>(model, base, length, [&](int64_t, int64_t here, const uint32_t* bits) {
     if (*room < kTile + kSpare) {
       *room = -1;
       return false;

@@ -43,6 +43,16 @@ inline void draw_plane(const uint64_t key[2], uint64_t group, uint64_t plane, ui
   bits[0] = x0, bits[1] = x1, bits[2] = x2, bits[3] = x3;
 }
 
+// Bit 8·i + j becomes bit 8·j + i.
+inline uint64_t transpose(uint64_t word) {
+  uint64_t moved = (word ^ word >> 7) & 0x00AA00AA00AA00AAu;
+  word ^= moved ^ moved << 7;
+  moved = (word ^ word >> 14) & 0x0000CCCC0000CCCCu;
+  word ^= moved ^ moved << 14;
+  moved = (word ^ word >> 28) & 0x00000000F0F0F0F0u;
+  return word ^ moved ^ moved << 28;
+}
+
 // Set the bits of those numbers of a group that are below `limit`.
 inline void find_below(const uint64_t key[2], uint64_t group, uint32_t limit, uint64_t below[kWords]) {
   uint64_t level[kWords], bits[kWords], undecided = 1;
@@ -85,12 +95,74 @@ inline void write_bits(int64_t start, int64_t length, uint32_t* chunks, Find fin
   }
 }
 
+// Masks are kept as one bit per element, the lowest of a byte first, with 8 bytes of room at the end.
+// Read those of the elements [first, first + length), at most a tile.
+inline void read_bits(const uint8_t* bits, int64_t first, int64_t length, uint32_t* chunks) {
+  for (int64_t i = 0; i * kChunk < length; ++i) {
+    uint64_t word;
+    std::memcpy(&word, bits + (first + i * kChunk) / 8, sizeof word);
+    chunks[i] = uint32_t(word >> first % 8);
+  }
+}
+
+// Add the bits of 8 elements, one byte each, 0 or 1, from bit `first` on; bits there are zero.
+inline void add_bits(const uint8_t* kept, uint8_t* bits, int64_t first) {
+  uint64_t word;
+  std::memcpy(&word, kept, sizeof word);
+  const uint32_t packed = uint32_t(word * 0x0102040810204080u >> 56) << first % 8;
+  bits[first / 8] |= uint8_t(packed);
+  bits[first / 8 + 1] |= uint8_t(packed >> 8);
+}
+
 // Tell of each of the numbers [start, start + length), at most a tile, whether it is below `limit`.
 EVOMERGE_ONCE void draw_mask(const uint64_t key[2], uint32_t limit, int64_t start, int64_t length,
                              uint32_t* chunks) {
   write_bits(start, length, chunks, [=](uint64_t group, uint64_t* words) {
     find_below(key, group, limit, words);
   });
+}
+
+// Write the mask of the numbers [start, start + length), bits and 8 bytes of room.
+inline void draw_bits(const uint64_t key[2], uint32_t limit, int64_t start, int64_t length, uint8_t* bits) {
+  for (int64_t done = 0; done < length; done += kTile) {
+    uint32_t chunks[kTile / kChunk];
+    const int64_t here = shorter(kTile, length - done);
+    draw_mask(key, limit, start + done, here, chunks);
+    std::memcpy(bits + done / 8, chunks, size_t(here + 7) / 8);
+  }
+}
+
+// Write the upper 8 bits of the numbers [start, start + length) somewhere in `room`, which holds two
+// groups more than these; returns where.
+inline const uint8_t* draw_upper(const uint64_t key[2], int64_t start, int64_t length, uint8_t* room) {
+  const int64_t skipped = start % kGroup;
+  uint8_t* out = room;
+  for (int64_t done = 0; done < skipped + length; done += kGroup) {
+    alignas(64) uint64_t eights[kGroup / 8] = {};  // of each byte one plane
+    for (uint64_t plane = 0; plane < 8; ++plane) {
+      uint64_t bits[kWords];
+      draw_plane(key, uint64_t((start + done) / kGroup), plane, bits);
+      for (int64_t k = 0; k < kWords; ++k)
+        for (uint64_t j = 0; j < 8; ++j)
+          eights[k * 8 + int64_t(j)] |= (bits[k] >> 8 * j & 255) << 8 * (7 - plane);
+    }
+    for (uint64_t& eight : eights) eight = transpose(eight);
+    std::memcpy(out + done, eights, sizeof eights);
+  }
+  return room + skipped;
+}
+
+// Whether one number is below `limit`, bit by bit from the highest, the first 8 of which are equal.
+EVOMERGE_ONCE bool is_below(const uint64_t key[2], int64_t index, uint64_t limit) {
+  if (limit >> kPlanes) return true;
+  for (int plane = 8; plane < kPlanes; ++plane) {
+    uint64_t bits[kWords];
+    draw_plane(key, uint64_t(index / kGroup), uint64_t(plane), bits);
+    const uint64_t bit = bits[index % kGroup / kWordBits] >> index % kWordBits & 1;
+    const uint64_t wanted = limit >> (kPlanes - 1 - plane) & 1;
+    if (bit != wanted) return bit < wanted;
+  }
+  return false;
 }
 
 // Write the numbers [start, start + length).

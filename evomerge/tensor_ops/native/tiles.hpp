@@ -1,6 +1,8 @@
 // Runs of elements short enough to stay in the first-level cache: read once, written once.
 #pragma once
 
+#include <type_traits>
+
 #include "interface.hpp"
 #include "numbers.hpp"
 
@@ -104,6 +106,18 @@ class Writer {
     }
     finite_ &= round_tile(tile_, length, value);
     stream_tile(tile_, out_ + offset, length * int64_t(sizeof(T)));
+  }
+
+  // Let fill(place) write a tile of pairs; false where it does not succeed, or there are none.
+  template <class Fill>
+  bool try_pairs(int64_t offset, int64_t length, Fill fill) {
+    if constexpr (std::is_same_v<T, Bf16>) {
+      const bool streamed = streams_ && length == kTile;
+      if (length % 2 || !fill(streamed ? tile_ : out_ + offset)) return false;
+      if (streamed) stream_tile(tile_, out_ + offset, length * int64_t(sizeof(T)));
+      return true;
+    }
+    return false;
   }
 
   bool finite() const { return finite_; }

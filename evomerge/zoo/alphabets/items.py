@@ -39,7 +39,7 @@ def draw_inputs() -> Tensor:
 def share_out() -> dict[str, dict[str, Tensor]]:
     """Return task -> split -> inputs, int64 [items, 5]; the split `trial` is for training."""
     sizes = [TRIAL, *SPLITS.values()]
-    parts = iter(draw_inputs().split(len(SKILL) * sizes))
+    parts = iter(torch.split(draw_inputs(), len(SKILL) * sizes))
     return {task: {split: next(parts) for split in ("trial", *SPLITS)} for task in SKILL}
 
 

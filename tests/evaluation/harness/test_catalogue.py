@@ -119,3 +119,25 @@ def test_function_that_leaves_while_it_is_imported(own: Path) -> None:
     (own / "mine.yaml").write_text("task: mine\ndoc_to_text: !function leaving.text\n")
     with pytest.raises(EvaluationError, match="SystemExit: 3"):
         names("mine", own)
+
+
+def test_groups_stand_before_what_is_below_them(own: Path) -> None:
+    (own / "outer.yaml").write_text(
+        "group: outer\ngroup_alias: all of it\nmetadata: {version: 3}\n"
+        "task: [letters, {group: inner, task: [{task: sort_words, num_fewshot: 2}]}]\n"
+    )
+    listing = Catalogue([str(own)]).find("outer")
+    outer, letters, inner = listing.groups
+    assert (outer.alias, outer.version) == ("all of it", "3")
+    assert outer.members == ("letters", "outer::inner")
+    assert (letters.members, letters.version) == (("reverse_choice", "yes_no"), "1.0")
+    assert (inner.name, inner.members) == ("outer::inner", ("sort_words",))
+    assert Catalogue([str(own)]).find("letters").metrics == ["acc"]
+
+
+def test_aggregation_that_the_harness_does_not_know_is_told_at_once(own: Path) -> None:
+    (own / "odd.yaml").write_text(
+        "group: odd\ntask: [yes_no]\naggregate_metric_list: [{metric: acc, aggregation: worst}]\n"
+    )
+    with pytest.raises(EvaluationError, match=r"task group odd: aggregate_metric_list: .*worst"):
+        names("odd", own)

@@ -9,7 +9,7 @@ from evomerge.config import load_config, parse_config
 from evomerge.engine import Models, make_plan
 from evomerge.evaluation import build_evaluator
 from evomerge.evolve.prepare import check_run
-from evomerge.evolve.side_by_side import measure
+from evomerge.evolve.measurement.side_by_side import measure
 from evomerge.recipe import load_recipe
 from evomerge.zoo.alphabets.lines import SKILL
 from evomerge.zoo.alphabets.runs import GATED, RECIPES, RUNS, TASKS, UNGATED
@@ -61,8 +61,8 @@ def test_a_family_is_measured_as_one_would(family: Path, monkeypatch: pytest.Mon
     assert [task.name for task in found.tasks] == [*SKILL, *(f"{name}_in_any" for name in SKILL)]
     for model in found.models:
         assert not model.failure
-        assert all(0.0 <= model.audit[task]["wrong_language"] <= 1.0 for task in SKILL)
-        assert "wrong_language" not in model.audit[f"{SKILL[0]}_in_any"]
+        assert all(0.0 <= model.tallies[task].audit["wrong_language"] <= 1.0 for task in SKILL)
+        assert "wrong_language" not in model.tallies[f"{SKILL[0]}_in_any"].audit
 
 
 def test_the_gate_is_all_that_tells_the_two_kinds_of_tasks_apart() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from evomerge.config import GenomeSettings
-from evomerge.evolve.rivals import parent_trials
+from evomerge.evolve.baselines import parent_trials
 
 
 def test_parents_of_the_same_folder_name_are_told_apart(tmp_path: Path) -> None:

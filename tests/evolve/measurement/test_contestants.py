@@ -11,7 +11,7 @@ import pytest
 
 from evomerge.adapters.extraction import Extraction, extract_lora
 from evomerge.errors import CheckpointError, EvoMergeException, MissingExtra, RecipeError
-from evomerge.evolve.contestants import Opener, find_contestants
+from evomerge.evolve.measurement.contestants import Opener, find_contestants
 
 MakeModel = Callable[..., Path]
 RECIPE = """
@@ -85,9 +85,6 @@ def _spell(name: str, values: Any, config: Any) -> tuple[str, Any]:
     return f"blk.{layer}.{GGUF_NAMES[part]}.weight", values
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("gguf") is None, reason="GGUF needs an optional package: gguf"
-)
 def test_a_gguf_file_scores_as_the_folder_it_was_made_of(tmp_path: Path) -> None:
     from evomerge.checkpoints.locate import locate
 

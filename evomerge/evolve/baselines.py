@@ -1,4 +1,4 @@
-"""Whom a merge must beat: every parent, and every recipe people use without searching."""
+"""Baselines, which a merge must beat: every parent, and recipes people use without searching."""
 
 from evomerge.checkpoints.locate import display_name, tell_apart
 from evomerge.config import GenomeSettings
@@ -11,7 +11,7 @@ from evomerge.recipe.model import freeze_parameters
 TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
 
 
-def find_rivals(
+def find_baselines(
     genome: GenomeSettings, models: Models
 ) -> tuple[tuple[Trial, ...], tuple[Trial, ...]]:
     """Return parents, and the recipes to compare with.

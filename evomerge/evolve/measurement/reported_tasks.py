@@ -1,5 +1,6 @@
 """Tasks as they are reported on: by the harness' names, or as a run file has them."""
 
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from evomerge.evaluation.lm_eval_harness import LmEval
 from evomerge.evaluation.task import items_of
 from evomerge.evolve.tasks import build_tasks
 from evomerge.recipe.yaml_document import SUFFIXES, read_yaml
+
+logger = logging.getLogger(__name__)
 
 HARNESS = "lm_eval"
 REPORTED = "test"
@@ -42,7 +45,8 @@ def find_tasks(
             are meant.
         limit: most items of each task, drawn by seed (not the first ones); all if None.
         seed: of that draw.
-        options: of lm_eval; in run files they stand for the run's own keys.
+        options: of lm_eval; in run files they stand for the run's own keys. What has no effect
+            is told in a warning.
 
     Raises:
         EvoMergeException: a name is unknown, or a task cannot be used.
@@ -53,6 +57,8 @@ def find_tasks(
         if task.name in seen:
             raise EvaluationError(f"task {task.name} is asked for twice", "Leave one of them out")
         seen.add(task.name)
+    for warning in _find_idle(found, options or {}):
+        logger.warning(warning)
     return tuple(_draw(task, limit, seed) for task in found)
 
 
@@ -80,14 +86,35 @@ def _read_tasks(file: Path, options: Mapping[str, Any]) -> tuple[Task, ...]:
         document = {**STAND_IN, **document}
     config = parse_config(document, str(file), folder=file.parent)
     said = {name: value for name, value in options.items() if name in RUN_WIDE}
-    tasks = build_tasks(config.model_copy(update={**said, "i_know_this_is_the_test_set": True}))
+    told = {name: value for name, value in options.items() if name not in RUN_WIDE}
+    entries = [
+        entry.model_copy(update={**told, **entry.options}) if entry.evaluator == HARNESS else entry
+        for entry in config.tasks
+    ]
+    said |= {"tasks": entries, "i_know_this_is_the_test_set": True}
+    tasks = build_tasks(config.model_copy(update=said))
     for task in tasks:
-        if getattr(task.evaluator, "undeclared", False):
+        if task.evaluator.undeclared:
             raise EvaluationError(
                 f"task {task.name}: what its function returns is not known before it is asked",
                 "Declare `items: NUMBER`, or `metrics: [NAME]` where it returns a mapping",
             )
     return tasks
+
+
+def _find_idle(tasks: Sequence[Task], options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line on each option that changes nothing."""
+    known = [task.evaluator for task in tasks if isinstance(task.evaluator, LmEval)]
+    if not known and options:
+        yield f"{', '.join(options)}: without effect, no task here is lm-evaluation-harness'"
+        return
+    if "batch_size" in options and all(each.scorer == "own" for each in known):
+        yield "batch_size: without effect on the own scorer, which batches by length"
+    shots = options.get("num_fewshot")
+    own = [each.name for each in known if each.description["num_fewshot"] != shots]
+    if shots is not None and own:
+        names = ", ".join(own)
+        yield f"num_fewshot: {shots} without effect on {names}: run file or YAML say otherwise"
 
 
 def _draw(task: Task, limit: int | None, seed: int) -> Task:
