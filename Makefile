@@ -5,6 +5,8 @@
 #                   FAMILY=FOLDER keeps the models, SIZE=tiny, SPARSE_GB=10, BENCH="--repeats 1 …"
 # make bench-eval  scorers, racing and estimators, into docs/evaluation.md: PARTS="scorer racing",
 #                  SMOLLM2=FOLDER of examples/smollm2/prepare.py, BENCH="--quick"
+# make bench-dfs    candidates per second and searchers on paths, into docs/paths.md:
+#                   PATH_PARTS="throughput searchers", BENCH="--quick"
 # make bench-paper  the table of docs/paper.md: FAMILIES=FOLDER keeps the models, BENCH="--quick"
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
 
@@ -19,12 +21,13 @@ FAMILY ?=
 SPARSE_GB ?= 0
 BENCH ?= --write
 PARTS ?= scorer racing estimators
+PATH_PARTS ?= throughput searchers
 FAMILIES ?= build/alphabets
 BIN := $(VENV)/bin
 KERNELS := $(wildcard evomerge/tensor_ops/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-kernels bench-merge bench-eval bench-paper clean
+.PHONY: demo test check bench bench-kernels bench-merge bench-eval bench-dfs bench-paper clean
 
 demo: $(VENV)/installed
 	$(BIN)/evomerge demo
@@ -53,7 +56,10 @@ bench-merge: $(VENV)/installed
 bench-eval: $(VENV)/evaluated
 	$(BIN)/python benchmarks/evaluation.py --parts $(PARTS) --smollm2 $(SMOLLM2) $(BENCH)
 
-bench-paper: $(VENV)/installed
+bench-dfs: $(VENV)/installed
+	$(BIN)/python benchmarks/paths.py --parts $(PATH_PARTS) $(BENCH)
+
+bench-paper: $(VENV)/plotting
 	$(BIN)/python benchmarks/paper.py --families $(FAMILIES) $(BENCH)
 
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(KERNELS)
@@ -64,6 +70,10 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt $(KERNELS)
 
 $(VENV)/evaluated: $(VENV)/installed
 	$(PIP) --editable '.[eval]'
+	touch $@
+
+$(VENV)/plotting: $(VENV)/installed
+	$(PIP) --editable '.[plot]'
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed

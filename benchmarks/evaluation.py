@@ -36,9 +36,9 @@ def keep(file: Path, part: str, content: Any) -> None:
     os.replace(partial, file)
 
 
-def write_into(page: Path, part: str, section: str) -> None:
+def write_into(page: Path, part: str, section: str, bench: str = "bench-eval") -> None:
     """Replace what stands between a part's markers."""
-    begin, end = (f"<!-- bench-eval {part}: {word} -->" for word in ("begin", "end"))
+    begin, end = (f"<!-- {bench} {part}: {word} -->" for word in ("begin", "end"))
     before, rest = page.read_text(encoding="utf-8").split(begin)
     after = rest.split(end)[1]
     page.write_text(f"{before}{begin}\n{section.strip()}\n{end}{after}", encoding="utf-8")

@@ -24,6 +24,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 import yaml
 from machine import describe
+from paper_figure import draw_paths
 from paper_table import FIXED, PAGE, RESET, ROWS, SEARCHED, read_results, render, write_into
 from transformers.utils.logging import disable_progress_bar
 
@@ -179,7 +180,7 @@ def read_arguments() -> argparse.Namespace:
     add("--families", type=Path, default=Path("build") / "alphabets", help="kept there")
     add("--results", type=Path, help="default: build/paper, of --quick build/paper-quick")
     add("--quick", action="store_true", help="few candidates and items, to try it; writes no page")
-    add("--write", action="store_true", help=f"put the table into docs/{PAGE.name}")
+    add("--write", action="store_true", help=f"put tables and picture into docs/{PAGE.name}")
     chosen = parser.parse_args()
     chosen.rows = chosen.rows or known
     default = Path("build") / ("paper-quick" if chosen.quick else "paper")
@@ -202,6 +203,7 @@ def main() -> None:
     print(f"\n{page}")
     if chosen.write and not chosen.quick:
         write_into(PAGE, page)
+        draw_paths(chosen.results, families)
 
 
 if __name__ == "__main__":

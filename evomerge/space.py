@@ -130,10 +130,6 @@ class SearchSpace:
         """Return the nearest point of the unit cube, shape (genes,)."""
         return np.clip(np.asarray(genome, dtype=np.float64), 0.0, 1.0)
 
-    def middle(self) -> "Genome":
-        """Return the middle of the unit cube, shape (genes,)."""
-        return np.full(len(self), 0.5)
-
     def start(self) -> "Genome":
         """Return the point that a search begins with or near, shape (genes,)."""
         return np.array([gene.beginning for gene in self.genes], dtype=np.float64)

@@ -46,9 +46,9 @@ def test_points_outside_the_cube_are_brought_back() -> None:
     assert space.encode({"a": 99, "b": -99}).tolist() == [1.0, 0.0]
 
 
-def test_the_middle_is_the_middle() -> None:
+def test_a_search_begins_in_the_middle_where_nothing_is_said() -> None:
     space = SearchSpace([Gene("a", -1, 1), Gene("b", 0, 10)])
-    assert space.decode(space.middle()) == {"a": 0.0, "b": 5.0}
+    assert space.decode(space.start()) == {"a": 0.0, "b": 5.0}
 
 
 def test_values_are_rounded_so_that_a_recipe_reads_well() -> None:

@@ -7,7 +7,7 @@ own, may differ. Which fields those are stands in data/fields.json.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -24,15 +24,28 @@ HEADS = (
     "and cross-domain merging carries over what fits"
 )
 SIZE = "layers of different shapes share no path; cross-domain merging carries over what fits"
-MASKS = "a path that is written down makes its masks once, for all of its layers"
+MASKS = (
+    "a path that is written down, compact or not, makes its masks once, for all of its layers: "
+    "choose models that agree"
+)
+KIND = "only layers of one architecture share a path that is written down"
+REASONS = {"kind": KIND, "size": SIZE, "masks": MASKS, "heads": HEADS, "settings": STOCK}
+"""Role of a field -> why layers that differ in it do not follow each other; `settings` are all the
+fields that have no other role."""
+WRITTEN = ("kind", "size", "masks")
+"""Roles in which layers agree on every path that is written down."""
+SHAPES = ("size", "heads")
+"""Roles in which tensors agree that share a config.json."""
 
 
-def find_unlike(configs: Mapping[str, Config], *, stock: bool = True) -> list[str]:
+def find_unlike(
+    configs: Mapping[str, Config], *, roles: Collection[str] = tuple(REASONS)
+) -> list[str]:
     """Say why the layers of models cannot follow each other; empty where they can.
 
     Args:
         configs: contents of each model's config.json, by what the model is called.
-        stock: whether they are to share one stock config.json; else only what no path holds counts.
+        roles: of fields that count; all do where layers are to share one stock config.json.
 
     Returns:
         At most one line for each model after the first, naming it, the first and the field.
@@ -41,22 +54,17 @@ def find_unlike(configs: Mapping[str, Config], *, stock: bool = True) -> list[st
     told = []
     for name, other in others:
         for field, (mine, its) in _find_differences(config, other).items():
-            if why := _find_reason(field, stock):
-                told.append(f"{first} has {field} {_say(mine)} and {name} has {_say(its)}: {why}")
+            role = _find_role(field)
+            if role in roles:
+                said = f"{first} has {field} {_say(mine)} and {name} has {_say(its)}"
+                told.append(f"{said}: {REASONS[role]}")
                 break
     return told
 
 
-def _find_reason(field: str, stock: bool) -> str:
-    """Say why layers that differ in a field share no stack; nothing where they do."""
+def _find_role(field: str) -> str:
     known = read_fields()
-    if field in known["size"]:
-        return SIZE
-    if field in known["masks"]:
-        return MASKS
-    if not stock:
-        return ""
-    return HEADS if field in known["heads"] else STOCK
+    return next((role for role in REASONS if field in known.get(role, ())), "settings")
 
 
 def find_settings(first: Config, second: Config) -> dict[str, Any]:
@@ -75,13 +83,13 @@ def find_settings(first: Config, second: Config) -> dict[str, Any]:
 
 
 def _find_differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
-    """Return the fields in which two configurations differ, what says most first."""
+    """Return the fields in which two configurations differ, what no form of a path holds first."""
     found = _compare(first, second)
     if found:  # one may spell out what is the default, or use older names
         left, right = complete_config(first), complete_config(second)
         found = _compare(left, right) if left and right else found
     known = read_fields()
-    telling = ["model_type", *known["size"], *known["heads"], *known["masks"]]
+    telling = [field for role in REASONS for field in known.get(role, ())]
     order = {field: place for place, field in enumerate(telling)}
     return dict(sorted(found.items(), key=lambda entry: (order.get(entry[0], 99), entry[0])))
 

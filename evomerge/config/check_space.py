@@ -31,7 +31,7 @@ def check_space(genome: GenomeSettings) -> Iterator[Problem]:
     for key in _find_said(genome, keys):
         yield Problem(f"genome.{key}", f"`space: {genome.space}` has no such setting: {why}")
     if len(set(genome.models)) < len(genome.models):
-        yield Problem("genome.models", "a model stands twice")
+        yield Problem("genome.models", "a model stands twice: leave one of them out")
     if not genome.has_paths:
         return
     if genome.space == "depth_wise" and len(genome.models) < 2:

@@ -60,9 +60,10 @@ class Assembly:
                 depths = (t, (offset + step) / deepest)
                 yield from self._layer(section, part, layout, (offset + step, step), depths)
             offset += length
-        for name in self._named_heads(layout, slices[0]):
+        untied = self._untied_heads(layout, slices[-1])
+        for name in () if untied else self._named_heads(layout, slices[0]):
             yield from self._whole(section, slices[0], name)
-        for name in (*layout.after, *self._untied_heads(layout)):
+        for name in (*layout.after, *untied):
             yield from self._whole(section, slices[-1], name)
 
     def _length(self, part: Slice, layout: Layout) -> int:
@@ -82,19 +83,24 @@ class Assembly:
             if name in home.tensors:
                 yield self._copy(name, home.tensors[name])
 
-    def _untied_heads(self, layout: Layout) -> list[str]:
-        """Return heads that the reference ties to its embedding and another model does not."""
+    def _untied_heads(self, layout: Layout, last: Slice) -> list[str]:
+        """Return heads that the reference ties to its embedding, and a model at the end does not.
+
+        A model that is not part of the last slice has no part in the head.
+        """
         if not self._is_tied(layout):
             return []
-        untied = [i for i in self.ingredients.values() if not is_tied(i.config)]
+        sources, base = inputs_of(self.recipe, last, self.spec)
+        there = [*(source.model for source in sources), *([base] if base else [])]
+        untied = [i for i in map(self.ingredients.__getitem__, there) if not is_tied(i.config)]
         return sorted({name for i in untied for name in i.tensors if is_head(name)})
 
     def _named_heads(self, layout: Layout, first: Slice) -> list[str]:
-        """Return heads tied in every model that a filter of the first slice names for themselves.
+        """Return tied heads that a filter of the first slice names for themselves.
 
         So a passthrough says that the embedding is scaled, and the head that was tied to it not.
         """
-        if not self._is_tied(layout) or self._untied_heads(layout) or self.spec.max_models != 1:
+        if not self._is_tied(layout) or self.spec.max_models != 1:
             return []
         rules = (rule for _, schedule in first.parameters for rule in schedule.rules)
         return list(dict.fromkeys(r.filter for r in rules if r.filter and is_head(r.filter)))

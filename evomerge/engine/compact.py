@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.checkpoints.architecture import read_layout
-from evomerge.checkpoints.likeness import COMPACT, find_settings, find_unlike
+from evomerge.checkpoints.likeness import COMPACT, WRITTEN, find_settings, find_unlike
 from evomerge.checkpoints.loading import complete_config
 from evomerge.engine.models import Models
 from evomerge.engine.plan import Plan, TensorPlan
-from evomerge.engine.planner import make_plan
+from evomerge.engine.planner import Liberties, make_plan
 from evomerge.errors import Problem, RecipeError
 from evomerge.recipe.model import Recipe
 from evomerge.recipe.path import Hop, find_hops, make_path
@@ -44,8 +44,9 @@ def plan_compact(recipe: Recipe, models: Models, *, seed: int = 0) -> Plan:
     """
     hops = find_hops(recipe)
     unscaled = make_path([replace(hop, scale=1.0) for hop in hops], dtype=recipe.dtype)
-    plan = make_plan(unscaled, models, seed=seed)
-    settings = _find_settings(hops, models, seed)
+    settings = _find_settings(hops, models, seed)  # refuses what cannot be on one path
+    liberties = Liberties(mixed_architectures=True)
+    plan = make_plan(unscaled, models, seed=seed, liberties=liberties)
     firsts = [next(k for k, one in enumerate(hops) if _place(one) == _place(hop)) for hop in hops]
     config = {
         **plan.config,
@@ -93,7 +94,7 @@ def _find_settings(hops: tuple[Hop, ...], models: Models, seed: int) -> list[dic
         for model in dict.fromkeys(hop.model for hop in hops)
     }
     named = {_label(model): config for model, config in configs.items()}
-    problems = find_unlike(named, stock=False)
+    problems = find_unlike(named, roles=WRITTEN)
     home = configs[hops[0].model]
     found = {model: find_settings(home, config) for model, config in configs.items()}
     if found[hops[-1].model]:

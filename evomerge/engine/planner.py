@@ -3,6 +3,7 @@
 Only headers are read. Everything that cannot work is found here, all at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from evomerge.checkpoints.architecture import (
     is_optional,
     is_tied,
 )
-from evomerge.checkpoints.likeness import find_unlike
+from evomerge.checkpoints.likeness import SHAPES, find_unlike
 from evomerge.engine.assembly import Assembly
 from evomerge.engine.bake import bake
 from evomerge.engine.configuration import write_configuration
@@ -145,7 +146,8 @@ class _Planner:
         """Check a path before anything else, and turn its input scales into factors of weights."""
         if self.findings.problems or not is_path(self.recipe):
             return
-        unlike = find_unlike({i.label: i.config for i in self.ingredients.values()})
+        configs = {i.label: i.config for i in self.ingredients.values()}
+        unlike = find_unlike(configs)
         ends = [self.ingredients[self.recipe.slices[k].sources[0].model] for k in (0, -1)]
         first, last = (end.config.get("vocab_size") for end in ends)
         if first != last and not all(is_tied(end.config) for end in ends):
@@ -153,12 +155,17 @@ class _Planner:
                 "slices", f"the path begins in {ends[0].label}, which has {first} tokens, and ends "
                 f"in {ends[1].label}, which has {last}: let it end where it begins",
             )  # fmt: skip
-        elif not has_scales(self.recipe):
-            self.warnings = tuple(unlike)
-        else:
-            for line in unlike:
-                self.findings.wrong("slices", line)
+        elif has_scales(self.recipe):
+            self._refuse(unlike)
             self._bake()
+        else:
+            if not self.liberties.mixed_architectures:
+                self._refuse(find_unlike(configs, roles=SHAPES))
+            self.warnings = tuple(unlike)
+
+    def _refuse(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.findings.wrong("slices", line)
 
     def _bake(self) -> None:
         try:

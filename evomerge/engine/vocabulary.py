@@ -22,7 +22,8 @@ from evomerge.engine.models import Models
 from evomerge.engine.plan import Input, Moved
 from evomerge.engine.rows import Rows
 from evomerge.errors import EvoMergeException
-from evomerge.recipe.model import Recipe, Tokenizer, TokenSource
+from evomerge.recipe.model import Recipe
+from evomerge.recipe.tokenizer import Tokenizer, TokenSource
 
 Ingredients = Mapping[str | Recipe, Ingredient]
 GENERATION = "generation_config.json"

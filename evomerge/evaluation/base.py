@@ -214,3 +214,7 @@ def build_evaluator(name: str, options: Mapping[str, Any], task: str) -> Evaluat
         return kind(**(own | dict(options)))
     except (TypeError, ValueError) as error:
         raise EvaluationError(f"task {task}: {name}: {error}", "Check the task's options") from None
+    except EvaluationError as error:
+        if error.what.startswith("task "):
+            raise
+        raise EvaluationError(f"task {task}: {error.what}", error.hint) from None

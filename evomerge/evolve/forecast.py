@@ -54,6 +54,7 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
     baselines: int,
     workers: int,
     model_bytes: int,
+    stretch: float = 1.0,
     batch: int | None = None,
     effort: str = "normal",
     race: Race | None = None,
@@ -69,6 +70,7 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
         baselines: how many models meet the test items besides the winner.
         workers: running at once.
         model_bytes: size of one live model.
+        stretch: how many times a parent's layers a candidate runs through.
         batch: search items per task and round, where rounds have their own.
         effort: as the run file has it.
         race: how candidates are dropped.
@@ -80,9 +82,9 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
     merge = _mean([seconds["merge"] for seconds in quick])
     evaluate = _mean([seconds["evaluate"] for seconds in quick])
     per_item = evaluate / max(items["search"], 1)
-    each = merge + (evaluate if met == items["search"] else per_item * met)
-    later = finalists * (merge + per_item * items["validation"])
-    last = (baselines + 1) * (merge + per_item * items["test"])
+    each = merge + stretch * (evaluate if met == items["search"] else per_item * met)
+    later = finalists * (merge + stretch * per_item * items["validation"])
+    last = (baselines + 1) * merge + (baselines + stretch) * per_item * items["test"]
     return Forecast(
         candidates=candidates,
         finalists=finalists,
@@ -96,8 +98,17 @@ def make_forecast(  # noqa: PLR0913 - all that a bill is made of
         memory=workers * model_bytes,
         effort=effort,
         race=race,
-        notes=tuple(describe_items(tasks)),
+        notes=(*describe_paths(stretch), *describe_items(tasks)),
     )
+
+
+def describe_paths(stretch: float) -> Iterator[str]:
+    """Yield what should be known of a forecast for paths of other lengths than a parent's."""
+    if stretch != 1.0:
+        yield (
+            f"A path is counted as {stretch:.2f} times a parent, as long as paths are where the "
+            "search begins; what they share costs less, merges that stand on them cost more."
+        )
 
 
 def describe_items(tasks: Sequence[Task]) -> Iterator[str]:

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+import numpy as np
 
 from evomerge.config import GenomeSettings, RunConfig, apply_effort
 from evomerge.engine import Models, Plan, make_plan
@@ -14,12 +17,31 @@ from evomerge.evaluation import SPLITS, Task
 from evomerge.evolve.baselines import find_baselines
 from evomerge.evolve.build import build_searcher, judges_models
 from evomerge.evolve.forecast import describe_items
-from evomerge.evolve.phases import Phase, plan_phases
+from evomerge.evolve.phases import Encoding, Phase, plan_phases
 from evomerge.evolve.racing import find_race, settle_racing
 from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial
-from evomerge.recipe import Recipe, is_path
+from evomerge.recipe import Recipe, find_hops, is_path
 from evomerge.store import FILE, open_store
+
+DRAWS = 64
+"""Paths drawn to see how long they are."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What is known of a search before it begins.
+
+    Attributes:
+        genes: most that a phase has.
+        recipes: with which its phases begin, and the longest of some paths that they may draw.
+        stretch: how many times the layers of the path's first model a candidate runs through, on
+            average; 1 where no paths are searched.
+    """
+
+    genes: int
+    recipes: tuple[Recipe, ...]
+    stretch: float
 
 
 @dataclass(frozen=True)
@@ -30,18 +52,18 @@ class Preparation:
         models: all that the run file names.
         tasks: with their items.
         phases: of the search.
-        genes: most that a phase has.
+        rehearsal: what is known of the search.
         parents: every model as it is.
         defaults: what people merge these models by without searching.
         judges_models: whether a task looks at merges themselves, not only at their recipes.
-        model_bytes: size of the largest merge.
+        model_bytes: size of the largest merge, as far as can be known.
         live_bytes: size of what a worker holds in memory.
     """
 
     models: Models
     tasks: tuple[Task, ...]
     phases: tuple[Phase, ...]
-    genes: int
+    rehearsal: Rehearsal
     parents: tuple[Trial, ...]
     defaults: tuple[Trial, ...]
     judges_models: bool
@@ -68,17 +90,19 @@ def prepare(config: RunConfig, folder: Path | None, *, begun: bool = False) -> P
     models = Models()
     tasks = build_tasks(config)
     phases = plan_phases(config, models)
-    genes, examples = _rehearse(config, phases)
+    rehearsal = _rehearse(config, phases)
     parents, defaults = find_baselines(config.genome, models)
     plans = [make_plan(trial.recipe, models, seed=config.seed) for trial in (*parents, *defaults)]
-    plans += [_plan(recipe, config.genome, models) for recipe in examples]
+    plans += [_plan(recipe, config.genome, models) for recipe in rehearsal.recipes]
     _refuse_twins(config, models)
     judging = judges_models(config)
     if judging and not begun:
         _refuse_nonfinite(models, config.genome)
     sizes = [sum(shape.bytes for shape in plan.shapes) for plan in plans]
     live = _count_live_bytes(config.genome, sizes[: len(parents)])
-    return Preparation(models, tasks, phases, genes, parents, defaults, judging, max(sizes), live)
+    return Preparation(
+        models, tasks, phases, rehearsal, parents, defaults, judging, max(sizes), live
+    )
 
 
 def _count_live_bytes(genome: GenomeSettings, parents: Sequence[int]) -> int:
@@ -93,19 +117,36 @@ def _count_live_bytes(genome: GenomeSettings, parents: Sequence[int]) -> int:
     return sum(parents[-len(genome.models) :]) + 2 * parents[0] * genome.merges
 
 
-def _rehearse(config: RunConfig, phases: Sequence[Phase]) -> tuple[int, list[Recipe]]:
-    """Make every phase's genome and searcher, as if the middle of each had won.
-
-    Returns:
-        Most genes of a phase, and the winners.
-    """
-    genes, winners = 0, list[Recipe]()
+def _rehearse(config: RunConfig, phases: Sequence[Phase]) -> Rehearsal:
+    """Make every phase's genome and searcher, as if each ended where it begins."""
+    genes, starts, longest, stretches = 0, list[Recipe](), list[Recipe](), list[float]()
     for number, phase in enumerate(phases):
-        genome = phase.make(None if phase.after is None else winners[phase.after])
+        before = None if phase.after is None else starts[phase.after]
+        genome = phase.make(before)
         build_searcher(config, genome.space, number)
-        winners.append(genome.decode(genome.space.middle()))
+        starts.append(genome.decode(genome.space.start()))
         genes = max(genes, len(genome.space))
-    return genes, winners
+        stretch = 1.0
+        if phase.after is not None and is_path(starts[phase.after]):
+            stretch = stretches[phase.after]  # only its scales change
+        elif is_path(starts[number]):
+            paths = sorted(_draw(genome), key=_count_layers)
+            depth = find_hops(starts[number])[-1].layer + 1  # it ends where the first model does
+            stretch = fmean(map(_count_layers, paths)) / depth
+            longest.append(paths[-1])
+        stretches.append(stretch)
+    mean = sum(float(phase.share) * s for phase, s in zip(phases, stretches, strict=True))
+    return Rehearsal(genes, (*starts, *longest), mean)
+
+
+def _draw(genome: Encoding) -> list[Recipe]:
+    """Return some recipes as a search draws them first."""
+    rng, genes = np.random.default_rng(0), len(genome.space)
+    return [genome.decode(genome.space.quantile(rng.random(genes))) for _ in range(DRAWS)]
+
+
+def _count_layers(path: Recipe) -> int:
+    return len(find_hops(path))
 
 
 def _plan(recipe: Recipe, genome: GenomeSettings, models: Models) -> Plan:
@@ -151,7 +192,7 @@ def check_run(config: RunConfig) -> dict[str, Any]:
     names = [phase.name for phase in preparation.phases]
     return {
         **({"phases": ", ".join(names)} if len(names) > 1 else {}),
-        "genes": preparation.genes,
+        "genes": preparation.rehearsal.genes,
         "candidates": config.search.evaluations,
         "tasks": len(config.tasks),
         **{f"{split} items": count for split, count in items.items()},

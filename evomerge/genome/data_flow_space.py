@@ -39,6 +39,10 @@ UNLIKELY = 0.16
 """Most chance that it begins with any other layer on it; at most a quarter of the first model's
 depth is expected of them all, so that paths begin within bounds."""
 
+MOST_SLOTS = 10_000
+MOST_PAIRS = 100_000
+"""So many that a generation still takes seconds: a matrix over 300 layers, for example."""
+
 
 class DataFlowSpace:
     """The genome of a data-flow search.
@@ -56,7 +60,7 @@ class DataFlowSpace:
             are 1.
         target: what a scale multiplies, 'stream' or 'delta'.
         shortest: fewest layers on a path, at most the first model's depth; both ends if None.
-        longest: most layers on a path; 1.6 times the first model's depth if None.
+        longest: most layers on a path; 1.6 times the first model's depth if None, and at least 3.
         most_distinct: most different layers on a path; no bound if None.
         dtype: of the merged model.
 
@@ -84,9 +88,9 @@ class DataFlowSpace:
         own = self.depths[0] if pool else 0
         self.repeats, self.target, self._dtype = repeats, target, dtype
         self.shortest = min(2, own) if shortest is None else shortest
-        self.longest = max(own, int(STRETCH * own)) if longest is None else longest
+        self.longest = max(3, int(STRETCH * own)) if longest is None else longest
         self.most_distinct = sum(self.depths) if most_distinct is None else most_distinct
-        if problems := [*self._complain(scale_range)]:
+        if problems := [*self._complain(scale_range, scales)]:
             raise ConfigError("genome", problems)
         self.slots = tuple(
             (repeat, model, layer)
@@ -141,18 +145,27 @@ class DataFlowSpace:
                 met.add(layer)
         return path if path[-1][1:] == end else [*path, self._end]
 
-    def _complain(self, scale_range: tuple[float, float]) -> Iterator[Problem]:
+    def _complain(self, scale_range: tuple[float, float], scales: ScaleForm) -> Iterator[Problem]:
         if sum(self.depths) * max(1, self.repeats) < 2 or min(self.depths, default=0) < 1:
             yield Problem("genome.models", "expected models with layers, and more than one layer")
             return
         if self.repeats < 1:
             yield Problem("genome.repeats", f"expected at least 1, not {self.repeats}")
+        slots, pairs = sum(self.depths) * self.repeats, sum(self.depths) ** 2
+        if slots > MOST_SLOTS:
+            told = f"{self.repeats:,} repeats of {sum(self.depths)} layers are {slots:,} slots"
+            yield Problem("genome.repeats", f"{told}, more than {MOST_SLOTS:,}: choose fewer")
+        if scales == "matrix" and pairs > MOST_PAIRS:
+            told = f"a matrix over {sum(self.depths)} layers has {pairs:,} scales"
+            yield Problem(
+                "genome.scales", f"{told}, more than {MOST_PAIRS:,}: choose `slots` or `network`"
+            )
         least = min(2, self.depths[0])
-        for name in ("longest", "most_distinct"):
-            if getattr(self, name) < least:
-                yield Problem(f"genome.{name}", f"a path has at least {least} layers: its two ends")
+        short = [name for name in ("longest", "most_distinct") if getattr(self, name) < least]
+        for name in short:
+            yield Problem(f"genome.{name}", f"a path has at least {least} layers: its two ends")
         most = min(self.longest, self.depths[0], self.most_distinct)
-        if not 1 <= self.shortest <= most:
+        if not short and not 1 <= self.shortest <= most:
             yield Problem(
                 "genome.shortest",
                 f"expected a number from 1 to {most} (the least of `longest`, `most_distinct` and "

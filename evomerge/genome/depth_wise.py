@@ -8,6 +8,7 @@ No path leads back, and none is much longer than the first model: a genome has t
 
 from collections.abc import Mapping
 from itertools import permutations
+from math import perm
 from typing import TYPE_CHECKING, Literal
 
 from evomerge.errors import ConfigError, Problem
@@ -25,6 +26,8 @@ NONE = ""
 """The choice that leaves a depth out."""
 LIKELY = 0.9
 """Chance that a search begins with the first model's own layer at a depth."""
+MOST_ORDERS = 2_000
+"""Choices at a depth: six models in all orders, for example."""
 
 
 class DepthWiseSpace:
@@ -34,7 +37,7 @@ class DepthWiseSpace:
         pool: models, each with its number of layers. The first gives the depths, both ends of the
             path, embedding, tokenizer, final norm and head; at each depth, the layers of the
             others nearest to it count.
-        together: most layers at one depth, in every order.
+        together: most layers at one depth, of different models, in every order.
         skip: whether a depth may be left out.
         scaled: whether what enters a depth is scaled.
         scale_range: (low, high) of a scale, with 0 < low <= 1 <= high.
@@ -64,8 +67,12 @@ class DepthWiseSpace:
         problems = [*check_scale_range(scale_range)]
         if len(pool) < 2 or min(self.depths) < 1:
             problems.append(Problem("genome.models", "expected at least two models with layers"))
-        if together < 1:
-            problems.append(Problem("genome.together", f"expected at least 1, not {together}"))
+        if not 1 <= together <= max(1, len(pool)):
+            told = f"expected a number from 1 to {len(pool)}, of the models, not {together}"
+            problems.append(Problem("genome.together", told))
+        elif (count := sum(perm(len(pool), k) for k in range(1, together + 1))) > MOST_ORDERS:
+            told = f"{len(pool)} models follow each other in {count:,} ways, more than "
+            problems.append(Problem("genome.together", f"{told}{MOST_ORDERS:,}: choose fewer"))
         if problems:
             raise ConfigError("genome", problems)
         orders = [
@@ -76,7 +83,12 @@ class DepthWiseSpace:
         genes += [self._scale(depth, scale_range) for depth in range(self.depths[0]) if scaled]
         genes = [gene for gene in genes if gene.has_room()]
         if not genes:
-            raise ConfigError("genome", [Problem("genome", "there is nothing to search")])
+            told = (
+                "there is nothing to search: every layer of the first model is an end of the path"
+            )
+            raise ConfigError(
+                "genome", [Problem("genome.models", f"{told}; put a deeper one first")]
+            )
         self.space = SearchSpace(genes)
 
     def decode(self, genome: "Genome") -> Recipe:

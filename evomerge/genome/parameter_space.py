@@ -24,8 +24,9 @@ from evomerge.genome.sought import (
 )
 from evomerge.methods import METHODS
 from evomerge.methods.spec import MISSING
-from evomerge.recipe.model import Recipe, Slice, Source, Tokenizer, freeze_parameters
+from evomerge.recipe.model import Recipe, Slice, Source, freeze_parameters
 from evomerge.recipe.schedule import Rule, Schedule, Value, constant, is_number
+from evomerge.recipe.tokenizer import Tokenizer
 from evomerge.registry import suggest
 from evomerge.space import Choice, Gene, SearchSpace
 

@@ -17,6 +17,9 @@ from evomerge.space import Gene, SearchSpace
 if TYPE_CHECKING:
     from evomerge.types import Genome
 
+LIKELY = 0.8
+"""Chance that a search on a grid begins with the scale that a hop has, or the nearest to it."""
+
 
 class PathScaleSpace:
     """The genome of a search for a path's scales; it begins at those the path has.
@@ -25,7 +28,8 @@ class PathScaleSpace:
         path: its layers stay as they are.
         target: what the scales multiply, 'stream' or 'delta'; as the path has it if None.
         scale_range: (low, high) of a scale, with 0 < low <= 1 <= high.
-        grid: the scales to choose from, where they are not free; at least two.
+        grid: the scales to choose from, where they are not free; at least two. The nearer one is
+            to the scale that a hop has, the likelier the search begins with it.
 
     Attributes:
         space: the genes, one a hop.
@@ -52,10 +56,9 @@ class PathScaleSpace:
             problems.append(Problem("genome.scale_grid", told))
         if problems:
             raise ConfigError("genome", problems)
-        low, high = scale_range
         self.space = SearchSpace(
             [
-                Gene(f"scale.{place}", low, high, grid, start=_start(hop.scale, grid, low, high))
+                _make_gene(f"scale.{place}", hop.scale, scale_range, grid)
                 for place, hop in enumerate(self._hops)
             ]
         )
@@ -71,6 +74,13 @@ class PathScaleSpace:
         return replace(self._path, slices=made.slices, input_scale_target=made.input_scale_target)
 
 
-def _start(scale: float, grid: Sequence[float], low: float, high: float) -> float:
-    """Return the scale itself, or the nearest that can be."""
-    return min(grid, key=lambda one: abs(one - scale)) if grid else min(max(scale, low), high)
+def _make_gene(name: str, scale: float, span: tuple[float, float], grid: tuple[float, ...]) -> Gene:
+    """Make a gene that begins at a scale, or at the nearest one that can be."""
+    if not grid:
+        low, high = span
+        return Gene(name, low, high, start=min(max(scale, low), high))
+    home = min(range(len(grid)), key=lambda place: abs(grid[place] - scale))
+    steps = [abs(place - home) for place in range(len(grid))]
+    share = (1.0 - LIKELY) / sum(1.0 / step for step in steps if step)
+    chances = tuple(share / step if step else LIKELY for step in steps)
+    return Gene(name, choices=grid, start=grid[home], chances=chances)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from evomerge.checkpoints.likeness import find_unlike
+from evomerge.checkpoints.likeness import REASONS, WRITTEN, find_unlike
 from evomerge.checkpoints.residual import find_stream
 from evomerge.errors import Problem
 
@@ -25,7 +25,8 @@ def check_pool(
             in all but the shape of their layers.
         scaled: whether paths have scales.
     """
-    yield from (Problem("genome.models", line) for line in find_unlike(pool, stock=exportable))
+    roles = REASONS if exportable else WRITTEN
+    yield from (Problem("genome.models", line) for line in find_unlike(pool, roles=roles))
     first = next(iter(pool.values()), {})
     if exportable and scaled and find_stream(first, tensors) is None:
         kind = first.get("model_type", "nameless")

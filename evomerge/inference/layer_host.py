@@ -18,6 +18,7 @@ from evomerge.errors import EvaluationError, describe
 from evomerge.inference.caches import with_layers
 from evomerge.inference.rewiring import (
     draw_blank,
+    exchange_head,
     find_layers,
     renumber,
     resize,
@@ -26,7 +27,7 @@ from evomerge.inference.rewiring import (
     stand_in,
 )
 
-TAILS = ("post_feedforward_layernorm", "mlp")
+TAILS = ("post_feedforward_layernorm", "mlp", "fc2")
 """What makes a layer's last addition to the stream: a post-norm where there is one, or the MLP."""
 CACHE = object()
 """Stands where a layer is handed the keys and values."""
@@ -125,6 +126,12 @@ class LayerHost:
         self._blank = rewire(decoder, self.place[-1:], notes, config, blank=True)
         self._finisher = rewire(self.module, self.place, gives, config, blank=True)
 
+    @property
+    def tied(self) -> bool:
+        """Tell whether the model's embedding is its head, too."""
+        head: Any = self.module.get_output_embeddings()
+        return head is not None and head.weight is self.module.get_input_embeddings().weight
+
     def open(
         self,
         ids: Tensor,
@@ -177,16 +184,18 @@ class LayerHost:
         scaled = hidden if step.before == 1 else hidden * step.before
         return calls[self._kinds[step.layer]].run(self.layers[step.layer], scaled, cache)
 
-    def close(self, hidden: Tensor, labels: Tensor | None = None) -> Any:
+    def close(self, hidden: Tensor, labels: Tensor | None = None, *, head: Any = None) -> Any:
         """Return what the model's forward returns where its last layer leaves these hidden states.
 
         Args:
             hidden: of the positions whose logits are wanted, [rows, width, size].
             labels: as the model's forward takes them.
+            head: another model's, which takes the place of its own.
         """
         self._given = hidden
         told = {} if labels is None else {"labels": labels}
-        out = self._finisher(inputs_embeds=hidden, use_cache=False, **told)
+        finisher = self._finisher if head is None else exchange_head(self._finisher, head)
+        out = finisher(inputs_embeds=hidden, use_cache=False, **told)
         self._given = None
         return out
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from evomerge.errors import EvaluationError
 from evomerge.inference.caches import with_layers
 from evomerge.inference.layer_host import LayerHost, Opening, Step
-from evomerge.inference.rewiring import graft_end, resize, rewire
+from evomerge.inference.rewiring import exchange_head, graft_end, resize, rewire
 from evomerge.inference.transformers_model import TransformersModel
 
 Hops = Sequence[tuple[Hashable, int, float]]
@@ -121,7 +121,9 @@ class PathModule:
         for place, step in enumerate(self.steps):
             slot = cache and with_layers(cache, cache.layers[place : place + 1])
             hidden = self.hosts[step.model].run(step, hidden, openings[step.model].calls, slot)
-        out = self.hosts[self.steps[-1].model].close(hidden[:, -logits_to_keep:], labels)
+        last = self.hosts[self.steps[-1].model]
+        head = find_head(self.hosts[first], last)
+        out = last.close(hidden[:, -logits_to_keep:], labels, head=head)
         out.past_key_values = cache
         return out
 
@@ -134,6 +136,16 @@ class PathModule:
         made = outline if given is None else given
         made.layers = [*(slot.layers[0] for slot in slots), *outline.layers]
         return made
+
+
+def find_head(first: LayerHost, last: LayerHost) -> Any:
+    """Return the head of a path where it is not its last model's own; else None.
+
+    Where the models at both ends have their embedding for a head, so has the path, and its
+    embedding is the first one's: an ordinary checkpoint holds that one only.
+    """
+    kept = first is not last and first.tied and last.tied
+    return first.module.get_output_embeddings() if kept else None
 
 
 def outline_all(hosts: Mapping[Hashable, LayerHost]) -> Any:
@@ -176,7 +188,7 @@ class LayerPath(TransformersModel):
     """A path through the layers of resident models, as a LanguageModel; made at little cost.
 
     Embedding and tokenizer are those of the first layer's model, final norm and head those of the
-    last one's.
+    last one's; but where both have their embedding for a head, the embedding is the head.
 
     Args:
         pool: whose layers it visits.
@@ -201,6 +213,8 @@ def make_module(hosts: Mapping[Hashable, LayerHost], steps: Sequence[Step]) -> A
     made = rewire(first.module, first.place, layers, config)
     if last is not first:
         graft_end(made, last.module, last.place)
+    if (head := find_head(first, last)) is not None:
+        made = exchange_head(made, head)
     made.__class__ = _make_class(first.module.__class__)
     made.hosts = {step.model: hosts[step.model] for step in steps}
     made.steps = tuple(steps)

@@ -17,7 +17,14 @@ from evomerge.inference.batches import BATCH_TOKENS
 from evomerge.inference.families import Row
 from evomerge.inference.forward import count_positions
 from evomerge.inference.layer_host import Call, LayerHost, Step
-from evomerge.inference.layer_path import Hops, LayerPath, LayerPool, open_all, outline_all
+from evomerge.inference.layer_path import (
+    Hops,
+    LayerPath,
+    LayerPool,
+    find_head,
+    open_all,
+    outline_all,
+)
 from evomerge.inference.passes import Pass
 from evomerge.inference.scoring import Plan, Tally, TokenScore
 
@@ -94,7 +101,7 @@ class Population:
         hosts = {model: self._pool.hosts[model] for model in models}
         for work in plan.passes():
             for script in write_scripts(work):
-                Walk(hosts, script).go(root, first)
+                Walk(hosts, first, script).go(root)
                 self.computed += root.count_steps()
                 self.asked += sum(len(member.steps) for member in members)
         return {member: tallies[member.steps].answer() for member in members}
@@ -196,18 +203,21 @@ class Walk:
 
     Args:
         hosts: models that the paths visit.
+        first: the one with which all of them begin.
         script: what is to be read.
     """
 
-    def __init__(self, hosts: Mapping[Hashable, LayerHost], script: Sequence[Sheet]) -> None:
-        self._hosts, self._script = hosts, script
+    def __init__(
+        self, hosts: Mapping[Hashable, LayerHost], first: Hashable, script: Sequence[Sheet]
+    ) -> None:
+        self._hosts, self._first, self._script = hosts, first, script
         self._calls: list[dict[Hashable, list[Call]]] = []
 
-    def go(self, root: Node, first: Hashable) -> None:
-        """Go to the ends of all paths, which begin with the model `first`."""
-        self._go_on(root, self._open(first))
+    def go(self, root: Node) -> None:
+        """Go to the ends of all paths."""
+        self._go_on(root, self._open())
 
-    def _open(self, first: Hashable) -> list[Tensor]:
+    def _open(self) -> list[Tensor]:
         """Return what enters the first layer, [rows, width, size] for each sheet."""
         outlines: list[Any] = []
         hidden = []
@@ -217,9 +227,11 @@ class Walk:
             positions = work.positions
             if positions is None and work.mask is not None:
                 positions = count_positions(work.mask, work.ids.shape[1])
-            openings = open_all(self._hosts, first, work.ids, work.mask, positions, outline=outline)
+            openings = open_all(
+                self._hosts, self._first, work.ids, work.mask, positions, outline=outline
+            )
             outlines.append(outline)
-            hidden.append(openings[first].hidden)
+            hidden.append(openings[self._first].hidden)
             self._calls.append({model: opening.calls for model, opening in openings.items()})
         return hidden
 
@@ -248,10 +260,12 @@ class Walk:
 
     def _answer(self, tally: Tally, host: LayerHost, hidden: Sequence[Tensor]) -> None:
         """Note what the path says that ends here."""
+        head = find_head(self._hosts[self._first], host)
         for sheet, states in zip(self._script, hidden, strict=True):
             work = sheet.work
             if work.wanted:
-                tally.add(host.close(states[:, -work.keep :]).logits, work.wanted)
+                logits = host.close(states[:, -work.keep :], head=head).logits
+                tally.add(logits, work.wanted)
 
 
 def _continue(sheet: Sheet, caches: Sequence[Any], empty: Any) -> Any:

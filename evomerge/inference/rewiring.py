@@ -76,6 +76,13 @@ def graft_end(made: Any, donor: Any, place: Sequence[str]) -> None:
             made._modules[key] = part
 
 
+def exchange_head(module: Any, head: Any) -> Any:
+    """Return a copy of a model with another's head."""
+    made, own = share(module), module.get_output_embeddings()
+    made._modules |= {name: head for name, part in made._modules.items() if part is own}
+    return made
+
+
 def resize(config: Any, types: Sequence[str]) -> Any:
     """Return a copy of a text model's configuration for another number of layers.
 
@@ -121,7 +128,11 @@ def share(module: Any) -> Any:
     return made
 
 
-def draw_blank(embedding: Any, ids: Tensor) -> Tensor:
-    """Return zeros in the shape in which an embedding returns what tokens [rows, width] mean."""
+def draw_blank(embedding: Any, ids: Tensor, *_: Any, position_ids: Tensor | None = None) -> Tensor:
+    """Return zeros in the shape in which an embedding returns what tokens [rows, width] mean.
+
+    Some make their own positions of a mask, [rows, all before and width], unless they are given.
+    """
     weight: Tensor = embedding.weight
-    return weight.new_zeros(()).expand(*ids.shape, weight.shape[1])
+    shape = ids.shape if position_ids is None else position_ids.shape
+    return weight.new_zeros(()).expand(*shape, weight.shape[1])

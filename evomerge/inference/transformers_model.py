@@ -144,6 +144,7 @@ class TransformersModel:
                 witness(Generation(prompt, text, len(answer.tokens), answer.finished))
         return written
 
+    @torch.inference_mode()
     def prove(self) -> Forward:
         """Find out once what the model's caches can be used for, and whether it may be padded.
 

@@ -2,9 +2,10 @@
 
 from evomerge.recipe.fingerprint import fingerprint_recipe
 from evomerge.recipe.load import library, load_recipe, parse_recipe
-from evomerge.recipe.model import Module, Recipe, Slice, Source, Tokenizer, TokenSource
+from evomerge.recipe.model import Module, Recipe, Slice, Source
 from evomerge.recipe.path import Hop, find_hops, is_path, make_path
 from evomerge.recipe.schedule import Rule, Schedule, constant
+from evomerge.recipe.tokenizer import Tokenizer, TokenSource
 from evomerge.recipe.yaml_document import read_yaml, write_yaml
 
 __all__ = [

@@ -14,8 +14,6 @@ from evomerge.recipe.model import (
     Recipe,
     Slice,
     Source,
-    Tokenizer,
-    TokenSource,
     freeze_parameters,
 )
 from evomerge.recipe.schedule import Schedule, read_schedule
@@ -32,6 +30,7 @@ from evomerge.recipe.schema import (
     TokenOrigin,
 )
 from evomerge.recipe.shape import Findings
+from evomerge.recipe.tokenizer import Tokenizer, TokenSource
 from evomerge.registry import suggest
 
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "auto": None}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from evomerge.recipe.schedule import Schedule
+from evomerge.recipe.tokenizer import Tokenizer
 
 Parameters = tuple[tuple[str, Schedule], ...]
 """Parameter name to schedule, sorted by name."""
@@ -63,54 +64,6 @@ class Module:
     def merges_whole_models(self) -> bool:
         """Tell whether layers keep their places (`models:`), not being sliced."""
         return merges_whole_models(self.slices)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenSource:
-    """Where a token's embedding is taken from, for models that lack the token.
-
-    Attributes:
-        kind: 'zero'; 'model', whose embedding of the same token is taken; 'model_token',
-            another token of a model.
-        model: for the kinds 'model' and 'model_token'.
-        token: for 'model_token': the other token; None where `token_id` says it.
-        token_id: for 'model_token': the other token's row; None where `token` says it.
-        force: whether models that have the token get this embedding too.
-    """
-
-    kind: Literal["zero", "model_token", "model"]
-    model: str | None = None
-    token: str | None = None
-    token_id: int | None = None
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tokenizer:
-    """The result's vocabulary.
-
-    Attributes:
-        source: 'union', 'base', or a model whose tokenizer is taken.
-        tokens: tokens that the vocabulary must hold, with where their embeddings come from.
-        pad_to_multiple_of: the number of embedding rows is rounded up to a multiple of this.
-    """
-
-    source: str = "union"
-    tokens: tuple[tuple[str, TokenSource], ...] = ()
-    pad_to_multiple_of: int | None = None
-
-    def rename_models(self, call: "Callable[[str], str | Recipe]") -> "Tokenizer":
-        """Return the tokenizer with every model it names renamed."""
-
-        def name(model: str) -> str:
-            found = call(model)
-            return found if isinstance(found, str) else model
-
-        tokens = (
-            (token, replace(s, model=s.model if s.model is None else name(s.model)))
-            for token, s in self.tokens
-        )
-        return replace(self, source=name(self.source), tokens=tuple(tokens))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +191,7 @@ class Recipe:
         document |= {name: value for name, value in settings.items() if value is not None}
         if self.input_scale_target != "stream":
             document["input_scale_target"] = self.input_scale_target
-        return document | _tokenizer_document(self.tokenizer)
+        return document | (self.tokenizer.to_document() if self.tokenizer else {})
 
 
 _SETTINGS = ("dtype", "out_dtype", "chat_template", "output", "lora_rank")
@@ -284,26 +237,3 @@ def _model_document(key: str, model: str | Recipe | None) -> dict[str, Any]:
 def _parameters_document(parameters: Parameters) -> dict[str, Any]:
     entries = {name: schedule.to_document() for name, schedule in parameters}
     return {"parameters": entries} if entries else {}
-
-
-def _tokenizer_document(tokenizer: Tokenizer | None) -> dict[str, Any]:
-    """Write the short form where there is nothing but a source."""
-    if tokenizer is None:
-        return {}
-    tokens = {token: _token_document(source) for token, source in tokenizer.tokens}
-    padding = tokenizer.pad_to_multiple_of
-    rest = ({"tokens": tokens} if tokens else {}) | (
-        {"pad_to_multiple_of": padding} if padding is not None else {}
-    )
-    if not rest:
-        return {"tokenizer_source": tokenizer.source}
-    return {"tokenizer": {"source": tokenizer.source, **rest}}
-
-
-def _token_document(source: TokenSource) -> dict[str, Any]:
-    written: Any = source.model
-    if source.kind != "model":
-        keys = ("kind", "model", "token", "token_id")
-        found = {key: getattr(source, key) for key in keys}
-        written = {key: value for key, value in found.items() if value is not None}
-    return {"source": written} | ({"force": True} if source.force else {})

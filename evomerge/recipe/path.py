@@ -6,7 +6,8 @@ A path is a passthrough recipe whose slices have one source each. A hop is one l
 enters the layer is multiplied by the hop's scale s: the whole residual stream (`stream`, the
 paper's form: h ← s·h), or only what the last MLP has added to it (`delta`, the form that its
 authors' inference code has; the first hop scales the embedding). Embedding and tokenizer are the
-first hop's model's, final norm and head the last one's.
+first hop's model's, final norm and head the last one's; where both have their
+embedding for a head, the path has one embedding, the first's.
 """
 
 import math

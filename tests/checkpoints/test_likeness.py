@@ -1,10 +1,11 @@
 """Which differences of configurations keep layers out of one stack."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
-from evomerge.checkpoints.likeness import find_unlike
+from evomerge.checkpoints.likeness import REASONS, SHAPES, WRITTEN, find_unlike
 
 LLAMA: dict[str, Any] = {
     "model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2,
@@ -12,8 +13,8 @@ LLAMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-def told(change: dict[str, Any], *, stock: bool = True) -> list[str]:
-    return find_unlike({"A": LLAMA, "B": LLAMA | change}, stock=stock)
+def told(change: dict[str, Any], roles: Collection[str] = tuple(REASONS)) -> list[str]:
+    return find_unlike({"A": LLAMA, "B": LLAMA | change}, roles=roles)
 
 
 @pytest.mark.parametrize(
@@ -42,27 +43,31 @@ def test_what_a_configuration_says_of_each_layer_may_differ() -> None:
         ({"rms_norm_eps": 1e-6}, "A has rms_norm_eps 1e-05 and B has 1e-06: a stock config.json"),
         ({"rope_theta": 5e5}, "A has rope_parameters.rope_theta 10000.0 and B has 500000.0: a st"),
         ({"attention_bias": True}, "A has attention_bias false and B has true: a stock"),
-        ({"model_type": "mistral", "num_key_value_heads": 4, "sliding_window": None},
-         'A has model_type "llama" and B has "mistral": a stock'),
     ],
 )  # fmt: skip
 def test_what_one_stock_config_cannot_hold_is_named(change: dict[str, Any], line: str) -> None:
     [found] = told(change)
     assert found.startswith(line)
-    assert told(change, stock=False) == []
+    assert told(change, WRITTEN) == []
 
 
 @pytest.mark.parametrize(
     ("change", "line"),
     [
         ({"hidden_size": 128, "rms_norm_eps": 1.0}, "A has hidden_size 64 and B has 128: layers"),
-        ({"sliding_window": 9, "model_type": "mistral", "num_key_value_heads": 4},
-         "A has sliding_window none and B has 9: a path that is written"),
+        ({"sliding_window": 9, "num_key_value_heads": 2, "rms_norm_eps": 1.0},
+         "A has sliding_window none and B has 9: a path that is written down, compact or not, "),
+        ({"model_type": "mistral", "sliding_window": 9, "num_key_value_heads": 4},
+         'A has model_type "llama" and B has "mistral": only layers of one architecture'),
     ],
 )  # fmt: skip
-def test_what_no_path_holds_is_refused_always(change: dict[str, Any], line: str) -> None:
-    [found] = told(change, stock=False)
-    assert found.startswith(line)
+def test_what_no_path_holds_is_refused_always_and_no_other_form_is_offered(
+    change: dict[str, Any], line: str
+) -> None:
+    for roles in (tuple(REASONS), WRITTEN):
+        [found] = told(change, roles)
+        assert found.startswith(line)
+        assert "--compact" not in found
 
 
 def test_another_shape_is_named_first_and_both_ways_out() -> None:
@@ -70,7 +75,9 @@ def test_another_shape_is_named_first_and_both_ways_out() -> None:
     assert found.startswith("A has num_key_value_heads 4 and B has 2: layers of different shapes")
     assert "`evomerge merge --compact`" in found
     assert found.endswith("cross-domain merging carries over what fits")
-    assert told({"num_key_value_heads": 2}, stock=False) == []
+    assert told({"num_key_value_heads": 2}, WRITTEN) == []
+    assert told({"num_key_value_heads": 2, "rms_norm_eps": 1.0}, SHAPES) == [found]
+    assert told({"sliding_window": 9, "rms_norm_eps": 1.0}, SHAPES) == []
 
 
 def test_every_model_is_held_against_the_first() -> None:

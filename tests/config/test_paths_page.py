@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from evomerge.config import GenomeSettings, parse_config
+from evomerge.config.check_space import PATH_KEYS
 from evomerge.recipe import read_yaml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "paths.md").read_text(encoding="utf-8")
@@ -18,11 +19,16 @@ def test_run_files_of_the_page_are_sound(block: str) -> None:
     assert parse_config(read_yaml(block, "page")).genome.has_paths
 
 
-@pytest.mark.parametrize(
-    "key", ["repeats", "scales", "scale_range", "scale_grid", "input_scale_target", "exportable"]
-)
+DEFAULTS = GenomeSettings(models=["a"]).model_dump(mode="json")
+
+
+def test_every_key_is_on_the_page() -> None:
+    assert {"space", "models", *PATH_KEYS} <= ROWS.keys()
+
+
+@pytest.mark.parametrize("key", ["space", *(k for k in PATH_KEYS if DEFAULTS[k] is not None)])
 def test_defaults_of_the_page_are_the_defaults(key: str) -> None:
-    default = GenomeSettings(models=["a"]).model_dump(mode="json")[key]
+    default = DEFAULTS[key]
     told = read_yaml(ROWS[key].replace("`", ""), "page")
     assert told == default
 

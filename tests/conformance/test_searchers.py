@@ -46,11 +46,34 @@ class Unsettled(Forgetful):
         return [point * 0.999 for point in super().ask(count)]
 
 
+class Loud(Searcher):
+    """Draws from a generator that all share."""
+
+    def _ask(self, count: int) -> "list[Genome]":
+        np.random.seed(self.seed)  # noqa: NPY002 - that is its fault
+        return list(np.random.random((count, self.dimension)))  # noqa: NPY002 - likewise
+
+    def _tell(self, results: Sequence[Evaluated]) -> None:
+        """Learn nothing."""
+
+
+class Proud(Searcher):
+    """Takes a failure for the best."""
+
+    def _ask(self, count: int) -> "list[Genome]":
+        return [self.space.start() for _ in range(count)]
+
+    def _tell(self, results: Sequence[Evaluated]) -> None:
+        self.best = max(results, key=lambda result: result.objectives)
+
+
 @pytest.mark.parametrize(
     ("faulty", "promise"),
     [
         (Forgetful, "a replayed search asks for the same genomes"),
         (Stingy, "ask gives as many genomes as it is asked for"),
+        (Loud, "no global generator is drawn from or seeded"),
+        (Proud, "a failed candidate is never the best"),
         (Unsettled, "equal candidates are equal genomes"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import warnings
@@ -13,8 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import dynamic_module_utils
 
 import evomerge.evolve.run as run_module
+from evomerge.checkpoints.locate import locate
+from evomerge.errors import ConfigError
 from evomerge.evolve import RunResult, evolve, resume
 from evomerge.recipe import Recipe, find_hops, is_path, parse_recipe
 from evomerge.store import CandidateRow, RunStore, open_store
@@ -34,6 +38,12 @@ def own_threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def own_cache_of_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep code that is trusted out of the user's cache."""
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +97,23 @@ def recipe(row: CandidateRow) -> Recipe:
 
 
 @pytest.mark.parametrize(
-    "genome",
+    ("algorithm", "genome"),
     [
-        {"space": "data_flow", "scales": "none"},
-        {"space": "data_flow", "repeats": 2, "scales": "network", "longest": 6},
-        {"space": "data_flow", "scales": "matrix", "input_scale_target": "delta"},
-        {"space": "depth_wise", "stages": False},
-        {"space": "joint", "scales": "none", **MERGE},
-        {"space": "both", "scales": "none", **MERGE},
-        {"space": "data_flow", "scales": "none", "exportable": False},
+        ("catcma", {"space": "data_flow", "stages": False}),
+        ("sep_cma", {"space": "data_flow", "repeats": 2, "scales": "network", "longest": 6}),
+        ("sep_cma", {"space": "data_flow", "scales": "matrix", "input_scale_target": "delta"}),
+        ("catcma", {"space": "depth_wise", "stages": False}),
+        ("mixed_ga", {"space": "joint", "scales": "none", **MERGE}),
+        ("random", {"space": "both", "scales": "none", **MERGE}),
+        ("grid", {"space": "data_flow", "scales": "none", "exportable": False}),
     ],
 )
 def test_every_space_ends_in_a_verdict_and_a_folder_that_is_what_was_judged(
-    genome: Document, document: MakeRun, tmp_path: Path
+    algorithm: str, genome: Document, document: MakeRun, tmp_path: Path
 ) -> None:
-    result = evolve(document(genome), runs=tmp_path)
+    search = {"algorithm": algorithm, "evaluations": 8}
+    sized = search if algorithm == "grid" else search | {"population": 4}
+    result = evolve(document(genome, search=sized), runs=tmp_path)
     assert not [row.error for row in rows(result.folder, "search") if row.error]
     assert "differs" not in result.verdict.check
     assert "gives the same scores" in result.verdict.check
@@ -171,6 +183,36 @@ def test_winner_of_a_search_for_paths_loads_in_plain_transformers(staged: RunRes
     assert model.config.num_hidden_layers == expected
 
 
+def test_winner_that_no_ordinary_config_holds_is_kept_compact_and_is_what_was_judged(
+    document: MakeRun, tmp_path: Path
+) -> None:
+    """The two models turn their queries and keys by other angles."""
+    from transformers import AutoModelForCausalLM
+
+    other = tmp_path / "other"
+    shutil.copytree(locate("zoo:reverse"), other)
+    config = json.loads((other / "config.json").read_text())
+    config["rope_parameters"] = {**config["rope_parameters"], "rope_theta": 1234.0}
+    (other / "config.json").write_text(json.dumps(config))
+    genome = {"space": "depth_wise", "models": ["zoo:sort", str(other)], "skip": False}
+    with pytest.raises(ConfigError, match=r"rope_parameters.rope_theta .*: a stock config"):
+        evolve(document(genome), runs=tmp_path)
+    result = evolve(document({**genome, "exportable": False}), runs=tmp_path)
+    assert "gives the same scores on all" in result.verdict.check
+    assert result.verdict.drift is None
+    assert result.best is not None
+    model, told = AutoModelForCausalLM.from_pretrained(
+        result.best, trust_remote_code=True, output_loading_info=True
+    )
+    assert not any(told.values()), told
+    winner = recipe(rows(result.folder, "test")[0])
+    foreign = [k for k, hop in enumerate(find_hops(winner)) if hop.model == str(other)]
+    assert foreign, "the winner is no mixture: try another seed"
+    assert [*map(int, model.config.path_settings)] == foreign
+    with pytest.raises(ValueError, match="trust_remote_code=True"):
+        AutoModelForCausalLM.from_pretrained(result.best)
+
+
 @contextmanager
 def counting(folder: Path, act: Callable[[], None], write: bool) -> Iterator[RunStore]:
     with open_store(folder, write=write) as store:
@@ -201,17 +243,21 @@ def die_at(number: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], ob
     assert os.waitpid(child, 0)[1] == signal.SIGKILL, "there is no such commit"
 
 
-@pytest.mark.parametrize("space", ["data_flow", "both"])
+@pytest.mark.parametrize(
+    ("algorithm", "space"),
+    [("catcma", "data_flow"), ("cma", "both"), ("sep_cma", "depth_wise"), ("mixed_ga", "joint")],
+)
 def test_run_of_several_phases_killed_anywhere_ends_as_if_it_had_not_been(
+    algorithm: str,
     space: str,
     tmp_path: Path,
     recipe_run: MakeRun,
     read_run: ReadRun,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = recipe_run(search={"algorithm": "cma", "evaluations": 36, "population": 4})
+    run = recipe_run(search={"algorithm": algorithm, "evaluations": 36, "population": 4})
     genome = run.document["genome"] | {"space": space}
-    if space == "data_flow":
+    if space in ("data_flow", "depth_wise"):
         del genome["merge_method"], genome["layer_granularity"]
     made = {**run.document, "genome": genome}
     evolve(made, runs=tmp_path / "whole")
@@ -221,7 +267,7 @@ def test_run_of_several_phases_killed_anywhere_ends_as_if_it_had_not_been(
     stages = Counter(row[2] for row in whole["candidates"])
     assert stages["search"] == 36
     assert stages["snapshot"] > 0
-    for number in range(5, 30, 3):
+    for number in range(5, 30, 5):
         run.log.unlink()
         runs = tmp_path / f"killed-{number}"
         die_at(number, monkeypatch, lambda runs=runs: evolve(made, runs=runs))

@@ -321,6 +321,16 @@ def test_an_unscaled_path_of_unlike_models_is_merged_with_a_warning(member: Make
     assert "rope_parameters.rope_theta 10000.0" in warning
 
 
+@pytest.mark.parametrize("change", [{"num_key_value_heads": 4}, {"intermediate_size": 48}])
+def test_an_unscaled_path_whose_tensors_fit_no_config_is_refused(
+    member: Make, change: dict[str, int]
+) -> None:
+    first, second = member("llama", 1, 3), member("llama", 2, 3, **change)
+    recipe = make_path([Hop(first, 0), Hop(second, 1), Hop(first, 2)])
+    with pytest.raises(RecipeError, match=f"has {next(iter(change))} .*cross-domain merging"):
+        make_plan(recipe, Models())
+
+
 # ------------------------------------------------------------------------------- what is refused
 
 
@@ -354,7 +364,7 @@ def test_scales_whose_product_leaves_the_range_of_numbers_are_refused(
         ({"num_key_value_heads": 1}, "num_key_value_heads 2 and .* has 1", "cross-domain merging"),
         ({"rope_theta": 5e5}, r"rope_parameters.rope_theta 10000.0 and .* has 500000.0", "stock"),
         ({"rms_norm_eps": 1e-3}, "rms_norm_eps 1e-06 and .* has 0.001", "stock config.json"),
-        ({"intermediate_size": 32}, "intermediate_size 24 and .* has 32", "stock config.json"),
+        ({"intermediate_size": 32}, "intermediate_size 24 and .* has 32", "stock checkpoint"),
     ],
 )
 def test_models_that_no_stock_config_holds_are_refused(

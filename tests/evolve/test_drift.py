@@ -1,5 +1,6 @@
 """How far baked folders are from their paths, and compact ones not at all."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ PLAIN = {**TOKENS, "hidden_size": 16, "num_attention_heads": 2, "max_position_em
 GATED = {**PLAIN, "intermediate_size": 24, "num_key_value_heads": 2, "head_dim": 8}
 KINDS: dict[str, dict[str, Any]] = {
     "llama": GATED,
+    "mistral": {**GATED, "sliding_window": 4, "tie_word_embeddings": True},
     "qwen2": GATED,
+    "qwen3": GATED,
+    "phi3": GATED,
     "gemma2": {**GATED, "sliding_window": 4},
     "gemma3_text": {**GATED, "sliding_window": 4, "sliding_window_pattern": 2},
     "gpt_neox": {**PLAIN, "intermediate_size": 24},
     "gpt2": {**TOKENS, "n_embd": 16, "n_head": 2, "n_positions": 64},
 }
+OPT = {**PLAIN, "ffn_dim": 24, "word_embed_proj_dim": 16}
 DEPTHS = {"gpt2": "n_layer"}
 EPSILONS = {"gpt2": "layer_norm_epsilon", "gpt_neox": "layer_norm_eps"}
 PLACES = [(0, 0), (1, 3), (1, 4), (0, 1), (0, 1), (1, 0), (0, 2)]
@@ -50,7 +55,7 @@ def member(tmp_path_factory: pytest.TempPathFactory) -> Make:
         key = (kind, seed, layers, repr(more))
         if key not in made:
             depth = {DEPTHS.get(kind, "num_hidden_layers"): layers}
-            config = AutoConfig.for_model(kind, **{**KINDS[kind], **depth, **more})
+            config = AutoConfig.for_model(kind, **{**KINDS.get(kind, OPT), **depth, **more})
             folder = tmp_path_factory.mktemp(kind)
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
@@ -83,6 +88,9 @@ def test_without_an_epsilon_a_baked_folder_is_its_path(
 ) -> None:
     folders = pair(member, kind, 0.0)
     folder = merge(path_of(folders, target), tmp_path / "out")
+    _, told = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not any(told.values()), told
+    assert not [*folder.glob("*.py")]
     found = measure_drift(path_of(folders, target), folder)
     assert found.largest < 1e-5
     assert found.typical <= found.largest
@@ -142,6 +150,43 @@ def test_delta_is_exact_with_any_epsilon_and_a_stream_is_not(member: Make, tmp_p
         found[target] = measure_drift(path, merge(path, tmp_path / target)).largest
     assert found["delta"] < 2e-6
     assert found["stream"] > 1e-3
+
+
+def test_an_mlp_that_is_no_module_of_its_own_is_scaled_too(member: Make, tmp_path: Path) -> None:
+    path = path_of([member("opt", 1, 3), member("opt", 2, 5)], "delta")
+    for compact in (False, True):
+        folder = merge(path, tmp_path / f"compact {compact}", compact=compact)
+        assert measure_drift(path, folder).largest < 2e-6
+        flat = path_of([member("opt", 1, 3), member("opt", 2, 5)], scales=[1.0] * len(SCALES))
+        assert measure_drift(flat, folder).largest > 0.01
+
+
+@pytest.mark.parametrize("target", ["stream", "delta"])
+@pytest.mark.parametrize(
+    ("ties", "written"),
+    [
+        ((True, True, True), True),
+        ((True, False, True), True),
+        ((True, True, False), False),
+        ((False, True, True), False),
+        ((False, True, False), False),
+    ],
+)
+def test_a_path_that_ends_in_another_model_has_the_head_that_its_folder_has(
+    member: Make, tmp_path: Path, target: str, ties: Sequence[bool], written: bool
+) -> None:
+    """A folder whose ends are tied keeps one embedding: the first's, unless a scale parts them."""
+    models = [
+        member("llama", seed, 3, rms_norm_eps=0.0, tie_word_embeddings=tied)
+        for seed, tied in enumerate(ties)
+    ]
+    for first in (1.0, 1.2):
+        hops = [Hop(models[0], 0, first), Hop(models[1], 1, 0.8), Hop(models[2], 2, 1.1)]
+        path = make_path(hops, input_scale_target=target)
+        folder = merge(path, tmp_path / f"{first}")
+        assert measure_drift(path, folder).largest < 1e-5
+        tied = json.loads((folder / "config.json").read_text())["tie_word_embeddings"]
+        assert tied == (written and (target == "stream" or first == 1.0))
 
 
 def test_a_merge_on_the_path_is_part_of_it(member: Make, tmp_path: Path) -> None:

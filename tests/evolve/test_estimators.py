@@ -180,11 +180,11 @@ def test_an_interrupted_run_tells_the_same_estimates(
     evolve(document(estimator="item_response"), runs=tmp_path / "whole")
     record, calls = Trials._record, [0]
 
-    def stop(*arguments: Any) -> None:
+    def stop(*arguments: Any) -> Any:
         calls[0] += 1
         if calls[0] == 16:
             raise KeyboardInterrupt
-        record(*arguments)
+        return record(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trials, "_record", stop)

@@ -27,11 +27,11 @@ def configure(evaluations: int = 80, **genome: Any) -> RunConfig:
 
 
 def rehearse(config: RunConfig) -> list[tuple[Phase, Encoding, Recipe]]:
-    """Carry out the phases as if the middle of each genome had won."""
+    """Carry out the phases as if each ended where it begins."""
     found: list[tuple[Phase, Encoding, Recipe]] = []
     for phase in plan_phases(config, Models()):
         genome = phase.make(None if phase.after is None else found[phase.after][2])
-        found.append((phase, genome, genome.decode(genome.space.middle())))
+        found.append((phase, genome, genome.decode(genome.space.start())))
     return found
 
 

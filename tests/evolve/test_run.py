@@ -279,6 +279,18 @@ def test_forecast_extrapolates_from_the_quicker_half_of_the_probes() -> None:
     assert forecast.seconds == (10 * 4.0 + 2 * 1.0 + 4 * 1.0) / 2
 
 
+def test_forecast_counts_paths_by_their_layers() -> None:
+    seconds = {"merge": 1.0, "evaluate": 3.0}
+    probe = CandidateRow(0, 0, "probe", "", None, {}, "", "done", 0.0, 0, "", seconds)
+    forecast = make_forecast(
+        [probe], [], genes=3, candidates=10, finalists=0, baselines=0, workers=1, model_bytes=0,
+        stretch=1.5,
+    )  # fmt: skip
+    assert forecast.seconds_per_candidate == 1.0 + 1.5 * 3.0
+    (note,) = forecast.notes
+    assert note.startswith("A path is counted as 1.50 times a parent")
+
+
 def test_edited_items_and_judges_are_noticed_on_resume(tmp_path: Path) -> None:
     (tmp_path / "judge.py").write_text(
         "def score(recipe, items):\n    return [1.0 for _ in items]\n"

@@ -135,6 +135,16 @@ def test_a_target_and_a_dtype_go_into_the_recipe() -> None:
         ({"a": 1}, {}, "genome.models: expected models with layers, and more than one layer"),
         ({"a": 4, "b": 0}, {}, "genome.models: expected models with layers"),
         (POOL, {"repeats": 0}, "genome.repeats: expected at least 1, not 0"),
+        (
+            POOL,
+            {"repeats": 10**9},
+            "genome.repeats: .* 10,000,000,000 slots, more than 10,000:",
+        ),
+        (
+            {"a": 200, "b": 200},
+            {"scales": "matrix"},
+            "genome.scales: a matrix over 400 layers has 160,000 scales, more than 100,000: choose",
+        ),
         (POOL, {"longest": 1}, "genome.longest: a path has at least 2 layers: its two ends"),
         (POOL, {"shortest": 5}, "genome.shortest: expected a number from 1 to 4 .*, not 5"),
         (POOL, {"most_distinct": 1}, "genome.most_distinct: a path has at least 2 layers"),
@@ -149,3 +159,10 @@ def test_settings_that_no_path_satisfies_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         DataFlowSpace(pool, **changes)
+
+
+def test_a_model_of_one_layer_has_room_for_another_models_between_its_ends() -> None:
+    genome = DataFlowSpace({"a": 1, "b": 1})
+    assert [hop.model for hop in find_hops(genome.decode(start_of(genome)))] == ["a"]
+    path = find_hops(genome.decode(start_of(genome, **{"path.0/1.0": True})))
+    assert [(hop.model, hop.layer) for hop in path] == [("a", 0), ("b", 0), ("a", 0)]

@@ -38,7 +38,7 @@ def test_layers_at_a_depth_run_in_turn_and_the_first_is_scaled() -> None:
 @given(st.data())
 def test_every_point_is_a_path_between_the_first_models_ends(data: st.DataObject) -> None:
     depths = data.draw(st.lists(st.integers(1, 5), min_size=2, max_size=3))
-    together = data.draw(st.integers(1, 3))
+    together = data.draw(st.integers(1, len(depths)))
     genome = DepthWiseSpace(
         {f"model {k}": depth for k, depth in enumerate(depths)},
         together=together,
@@ -71,8 +71,19 @@ def test_what_may_be_chosen_at_a_depth() -> None:
     ("pool", "changes", "message"),
     [
         ({"a": 4}, {}, "genome.models: expected at least two models with layers"),
-        ({"a": 2, "b": 2}, {"together": 1, "scaled": False}, "genome: there is nothing to search"),
-        (POOL, {"together": 0}, "genome.together: expected at least 1, not 0"),
+        (
+            {"a": 2, "b": 2},
+            {"together": 1, "scaled": False},
+            "genome.models: there is nothing to search: .* put a deeper one first",
+        ),
+        ({"a": 1, "b": 9}, {"scaled": False}, "genome.models: there is nothing to search"),
+        (POOL, {"together": 0}, "genome.together: expected a number from 1 to 2, .* not 0"),
+        (POOL, {"together": 10**9}, "genome.together: expected a number from 1 to 2, .* not 1000"),
+        (
+            {f"model {k}": 4 for k in range(9)},
+            {"together": 9},
+            "genome.together: 9 models follow each other in 986,409 ways, more than 2,000: choose",
+        ),
         (POOL, {"scale_range": (-0.5, 1.5)}, "genome.scale_range: expected 0 < low"),
     ],
 )

@@ -204,7 +204,7 @@ def test_negative_weights_are_sought_only_when_allowed() -> None:
 
 def test_fixed_parameters_are_not_searched_and_reach_the_recipe() -> None:
     space = make("ties", parameters={"density": 0.25, "normalize": False, "lambda": 0.8})
-    recipe = space.decode(space.space.middle())
+    recipe = space.decode(space.space.start())
     assert all(gene.name.startswith("weight") for gene in space.space.genes)
     assert value_at(recipe, 1, "mlp.up_proj.weight", name="density") == 0.25
     assert recipe.to_document()["parameters"] == {
@@ -231,7 +231,7 @@ def test_the_engine_can_carry_out_what_is_decoded(method: str, changes: dict[str
     space = ParameterSpace(
         names, method, models.layout("zoo:base"), base_model=base, filters=ATTENTION_MLP, **changes
     )
-    plan = make_plan(space.decode(space.space.middle()), models)
+    plan = make_plan(space.decode(space.space.start()), models)
     assert {tensor.name for tensor in plan.tensors} == set(models["zoo:base"].entries)
 
 
@@ -353,10 +353,10 @@ def test_true_and_false_may_be_written_as_numbers() -> None:
 )  # fmt: skip
 def test_genomes_rescale_as_the_papers_do(method: str, expected: str | None) -> None:
     space = make(method)
-    document = space.decode(space.space.middle()).to_document()
+    document = space.decode(space.space.start()).to_document()
     assert document.get("parameters", {}).get("rescale") == expected
     mine = make(method, parameters={"rescale": True})
-    assert value_at(mine.decode(mine.space.middle()), 0, "w", name="rescale") is True
+    assert value_at(mine.decode(mine.space.start()), 0, "w", name="rescale") is True
     sought = make(method, ranges={"rescale": (True, False)}, own_embeddings=False)
     names = {gene.name.partition("/")[0] for gene in sought.space.genes}
     assert "rescale" in names

@@ -10,6 +10,7 @@ from evomerge.errors import ConfigError, RecipeError
 from evomerge.genome.path_scales import PathScaleSpace
 from evomerge.recipe import Recipe, parse_recipe
 from evomerge.recipe.path import Hop, find_hops, make_path
+from evomerge.search.catcma import CatCMA
 
 PATH = make_path(
     [Hop("a", 0), Hop("a", 1, 1.25), Hop("b", 1), Hop("a", 2, 3.0)],
@@ -23,6 +24,28 @@ def test_a_search_begins_at_the_scales_that_the_path_has() -> None:
     assert [gene.start for gene in free.space.genes] == [1.0, 1.25, 1.0, 1.5]
     assert [gene.start for gene in grid.space.genes] == [1.0, 1.0, 1.0, 1.5]
     assert all(gene.choices == (0.5, 1.0, 1.5) for gene in grid.space.genes)
+
+
+def test_on_a_grid_the_scale_that_a_hop_has_is_likely_and_its_neighbours_less() -> None:
+    grid = [0.25, 0.5, 1.0, 1.25, 3.0, 4.0]
+    for gene in PathScaleSpace(PATH, grid=grid).space.genes:
+        home = gene.choices.index(gene.start)  # type: ignore[arg-type]  # it has one
+        for outwards in (gene.chances[home:], gene.chances[home::-1]):
+            assert list(outwards) == sorted(set(outwards), reverse=True)
+        assert gene.chances[home] == 0.8
+        assert sum(gene.chances) == pytest.approx(1.0)
+
+
+def test_catcma_begins_on_a_grid_near_the_path_that_it_refines() -> None:
+    path = make_path([Hop("a", layer, 1.25 if layer % 2 else 1.0) for layer in range(12)])
+    genome = PathScaleSpace(path, grid=[0.5, 0.8, 1.0, 1.25, 1.5])
+    own = [hop.scale for hop in find_hops(path)]
+    kept = [
+        hop.scale == scale
+        for point in CatCMA(genome.space, seed=1, population=60).ask()
+        for hop, scale in zip(find_hops(genome.decode(point)), own, strict=True)
+    ]
+    assert sum(kept) / len(kept) == pytest.approx(0.8, abs=0.06)
 
 
 @settings(deadline=None, max_examples=40)

@@ -18,7 +18,7 @@ from evomerge.inference.transformers_model import TransformersModel
 Make = Callable[..., TransformersModel]
 Hops = Sequence[tuple[Any, int, float]]
 WINDOWED = ["mistral", "gemma2", "gemma3_text"]
-KINDS = ["llama", "qwen2", "qwen3", "phi3", "gpt_neox", "gpt2", *WINDOWED]
+KINDS = ["llama", "qwen2", "qwen3", "phi3", "gpt_neox", "gpt2", "opt", *WINDOWED]
 IDS = torch.tensor([[1, 5, 9, 12, 3, 22, 17, 8, 8, 4, 19, 6, 21], [7, 3, *range(4, 15)]])
 LIMIT = 48
 
@@ -37,6 +37,8 @@ def find_parts(module: Any) -> tuple[Any, Any, Any]:
     if hasattr(module, "gpt_neox"):
         base = module.gpt_neox
         return base.layers, base.final_layer_norm, base.rotary_emb
+    if hasattr(module.model, "decoder"):
+        return module.model.decoder.layers, module.model.decoder.final_layer_norm, None
     return module.model.layers, module.model.norm, module.model.rotary_emb
 
 
@@ -44,6 +46,8 @@ def embed(module: Any, ids: torch.Tensor) -> torch.Tensor:
     hidden: torch.Tensor = module.get_input_embeddings()(ids)
     if hasattr(module, "transformer"):
         hidden = hidden + module.transformer.wpe(torch.arange(ids.shape[1]))
+    if hasattr(getattr(module, "model", None), "decoder"):
+        hidden = hidden + module.model.decoder.embed_positions(torch.ones_like(ids))
     return hidden
 
 
@@ -78,13 +82,16 @@ def walk_by_hand(
             hidden = hidden * scale
         else:
             hidden = scale * hidden if added is None else hidden - added + scale * added
-        tail = getattr(part, "post_feedforward_layernorm", part.mlp)
+        names = ("post_feedforward_layernorm", "mlp", "fc2")
+        tail = next(getattr(part, name) for name in names if hasattr(part, name))
         caught: list[torch.Tensor] = []
         hook = tail.register_forward_hook(lambda _, __, out, caught=caught: caught.append(out))
         hidden = part(hidden, **surround(module, layer, hidden))
         hook.remove()
-        added = caught[0]
-    logits: torch.Tensor = last.get_output_embeddings()(find_parts(last)[1](hidden))
+        added = caught[0].view_as(hidden)
+    tied = all(model.config.tie_word_embeddings for model in (first, last))
+    head = (first if tied else last).get_output_embeddings()
+    logits: torch.Tensor = head(find_parts(last)[1](hidden))
     cap = getattr(last.config, "final_logit_softcapping", None)
     return cap * torch.tanh(logits / cap) if cap else logits
 
@@ -223,6 +230,17 @@ def test_the_ends_are_those_of_the_models_of_the_first_and_the_last_layer(make: 
 
 
 @torch.inference_mode()
+def test_where_both_ends_have_their_embedding_for_a_head_so_has_the_path(make: Make) -> None:
+    models = make_pair("gemma2", make)
+    module = LayerPath(LayerPool(models), [("A", 0, 1.0), ("B", 3, 1.0)]).module
+    assert module.get_output_embeddings().weight is module.get_input_embeddings().weight
+    assert module.get_input_embeddings() is models["A"].module.get_input_embeddings()
+    assert module.model.norm is models["B"].module.model.norm
+    back = LayerPath(LayerPool(models), [("B", 0, 1.0), ("A", 0, 1.0), ("B", 3, 1.0)]).module
+    assert back.get_output_embeddings() is models["B"].module.get_output_embeddings()
+
+
+@torch.inference_mode()
 def test_the_loss_is_that_of_the_model(make: Make) -> None:
     model = make("llama")
     path = LayerPath(LayerPool({"A": model}), [("A", 0, 1.0), ("A", 1, 1.0)])
@@ -248,7 +266,7 @@ def test_another_path_is_made_without_another_look_at_the_models(
     LayerPath(pool, THRICE[:-1])
 
 
-@pytest.mark.parametrize("kind", ["mamba", "rwkv", "opt", "bloom", "gpt_neo"])
+@pytest.mark.parametrize("kind", ["mamba", "rwkv", "bloom", "gpt_neo"])
 def test_layers_that_cannot_be_run_one_by_one_are_refused(kind: str, make: Make) -> None:
     with pytest.raises(EvaluationError, match="its layers cannot be run one by one"):
         LayerPool({"A": make(kind)})

@@ -7,9 +7,9 @@ import yaml
 
 from evomerge.config import load_config, parse_config
 from evomerge.engine import Models, make_plan
-from evomerge.evaluation import build_evaluator
-from evomerge.evolve.prepare import check_run
+from evomerge.evaluation import Audit, build_evaluator
 from evomerge.evolve.measurement.side_by_side import measure
+from evomerge.evolve.prepare import check_run
 from evomerge.recipe import load_recipe
 from evomerge.zoo.alphabets.lines import SKILL
 from evomerge.zoo.alphabets.runs import GATED, RECIPES, RUNS, TASKS, UNGATED
@@ -72,6 +72,7 @@ def test_the_gate_is_all_that_tells_the_two_kinds_of_tasks_apart() -> None:
         assert gated["data"] == free["data"]
         told = {k: v for k, v in gated.items() if k not in ("name", "data", "evaluator")}
         evaluator = build_evaluator("exact_match", told, "t")
+        evaluator.audit = Audit()
         graded = [evaluator._grade(answer, "BCDEF") for answer in ("BCDEF", "bcdef", "BCDEA")]  # type: ignore[attr-defined]  # one answer needs no model
         assert graded == [1.0, 0.0, 0.0]
 
