@@ -33,7 +33,7 @@ ITEMS = {"search": 40, "validation": 100, "test": 300}
 """Items of each task in each split."""
 LISTED = 5
 """So many of a phase's best meet the validation items, and what the searcher recommends."""
-REPEATS, DEPTH = 2, 4
+DEPTH = 4
 
 
 class Row(NamedTuple):
@@ -44,7 +44,10 @@ class Row(NamedTuple):
     search: dict[str, Any]
 
 
-LAYERS, SCALES = {"scales": "none"}, {"scales": "slots"}
+LAYERS: dict[str, Any] = {"repeats": 2, "scales": "none"}
+SCALES = LAYERS | {"scales": "slots"}
+LONG = LAYERS | {"longest": 10}
+"""By default it is 6: the first model's own 4 layers, its last once more, and one other."""
 ROWS = {
     "catcma": Row("catcma", LAYERS, {"algorithm": "catcma"}),
     "catcma_32": Row("catcma", LAYERS, {"algorithm": "catcma", "population": 32}),
@@ -53,14 +56,20 @@ ROWS = {
     "mixed_ga": Row("mixed_ga", LAYERS, {"algorithm": "mixed_ga"}),
     "random": Row("random", LAYERS, {"algorithm": "random"}),
     "staged": Row("catcma, layers, then scales", SCALES, {"algorithm": "catcma"}),
-    "depth_wise": Row(
-        "catcma, one choice a depth",
-        LAYERS | {"space": "depth_wise"},
-        {"algorithm": "catcma"},
-    ),
     "direct": Row(
         "catcma, layers and scales at once", SCALES | {"stages": False}, {"algorithm": "catcma"}
     ),
+    "depth_wise": Row(
+        "catcma, one choice a depth",
+        {"space": "depth_wise", "scales": "none"},
+        {"algorithm": "catcma"},
+    ),
+    "catcma_long": Row("catcma, to 10 layers", LONG, {"algorithm": "catcma"}),
+    "catcma_32_long": Row("catcma, to 10 layers", LONG, {"algorithm": "catcma", "population": 32}),
+    "catcma_64_long": Row("catcma, to 10 layers", LONG, {"algorithm": "catcma", "population": 64}),
+    "sep_cma_long": Row("sep_cma, to 10 layers", LONG, {"algorithm": "sep_cma"}),
+    "mixed_ga_long": Row("mixed_ga, to 10 layers", LONG, {"algorithm": "mixed_ga"}),
+    "random_long": Row("random, to 10 layers", LONG, {"algorithm": "random"}),
 }
 REFERENCE = "catcma"
 
@@ -144,8 +153,6 @@ def search(row: Row, seed: int, judge: Judge, evaluations: int) -> dict[str, Any
     """Carry out a search as a run does; return what its winner scores on test items."""
     models = [f"zoo:{name}" for name in MODELS]
     genome = {"space": "data_flow", "models": models, **row.genome}
-    if genome["space"] == "data_flow":
-        genome["repeats"] = REPEATS
     document = {
         "seed": seed,
         "genome": genome,
@@ -206,7 +213,7 @@ def _pass_through() -> Recipe:
 
 
 def render(record: dict[str, Any], home: float) -> str:
-    """Write the table; differences are paired by seed."""
+    """Write the table of rows that are complete; differences are paired by seed."""
     results = {
         name: {
             int(k.split(", ")[2]): v
@@ -215,9 +222,10 @@ def render(record: dict[str, Any], home: float) -> str:
         }
         for name in ROWS
     }
-    results = {name: found for name, found in results.items() if found}
+    seeds = max(map(len, results.values()))
+    results = {name: found for name, found in results.items() if len(found) == seeds}
     lines = [
-        f"The first model as it is: {100 * home:.1f} %.",
+        f"The first model as it is: {100 * home:.1f} %. Seeds: {seeds}.",
         "",
         f"| searcher | population | after {HALF} | after {EVALUATIONS} | less catcma | "
         "seeds above, below | on search items | different paths |",
