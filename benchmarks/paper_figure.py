@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from evomerge.recipe import find_hops, parse_recipe
+from evomerge.recipe import find_hops, is_path, parse_recipe
 
 PICTURE = Path(__file__).parents[1] / "docs" / "paper-paths.svg"
 ROWS = {"dfs": "DFS", "ps_dfs": "PS, then DFS"}
@@ -28,15 +28,19 @@ AREA = 36.0
 def draw_paths(results: Path, families: Sequence[Path], picture: Path = PICTURE) -> None:
     """Draw the path of the first search of every family: layer over hop, size by scale.
 
+    Of a row of which a result is missing nothing is drawn.
+
     Args:
         results: folder of the benchmark's results.
         families: their folders, in order.
         picture: an SVG file, whose bytes depend on the paths alone.
     """
+    files = {row: [results / one.name / f"{row}-0.json" for one in families] for row in ROWS}
     found = {
-        row: [_read(results / family.name / f"{row}-0.json") for family in families] for row in ROWS
+        row: [_read(file) for file in own]
+        for row, own in files.items()
+        if all(file.exists() for file in own)
     }
-    found = {row: paths for row, paths in found.items() if all(paths)}
     if not found:
         return
     width, height = 2.2 * len(families) + 0.6, 2.1 * len(found) + 0.5
@@ -57,11 +61,10 @@ def draw_paths(results: Path, families: Sequence[Path], picture: Path = PICTURE)
 
 
 def _read(file: Path) -> list[tuple[str, int, float]]:
-    """Return (kind of source, layer, scale) of every hop; nothing where there is no path."""
-    if not file.exists():
-        return []
+    """Return (kind of source, layer, scale) of every hop; nothing where the merge itself won."""
     recipe, _ = parse_recipe(json.loads(file.read_text())["recipe"])
-    return [(_kind(hop.model), hop.layer, hop.scale) for hop in find_hops(recipe)]
+    hops = find_hops(recipe) if is_path(recipe) else ()
+    return [(_kind(hop.model), hop.layer, hop.scale) for hop in hops]
 
 
 def _kind(model: Any) -> str:
@@ -69,6 +72,9 @@ def _kind(model: Any) -> str:
 
 
 def _draw(axes: Axes, path: Sequence[tuple[str, int, float]]) -> None:
+    if not path:
+        told = "no path:\nthe merge itself"
+        axes.text(0.5, 0.5, told, transform=axes.transAxes, ha="center", va="center", fontsize=8)
     axes.plot(range(len(path)), [layer for _, layer, _ in path], color="0.75", zorder=1)
     for kind, (_, color, marker) in KINDS.items():
         hops = [

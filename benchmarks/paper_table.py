@@ -8,6 +8,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
+from evaluation_runs import show_mean
+
 from evomerge.zoo.alphabets.lines import EASY, SKILL
 
 PAGE = Path(__file__).parents[1] / "docs" / "paper.md"
@@ -43,7 +45,7 @@ ROWS: dict[str, Row] = {
     "ps_language": Row("control: PS on L alone"),
     "ps_skill": Row("control: PS on M alone"),
     "ps_distractors": Row("PS, two distractors in the pool"),
-    "dfs_unscaled": Row("DFS without scales"),
+    "dfs_unscaled": Row("DFS without scales (W = 1)"),
     "dfs_reset": Row("DFS, scales set to 1 afterwards"),
     "dfs_once": Row("DFS, r = 1"),
     "dfs_distractors": Row("DFS, two distractors in the pool"),
@@ -57,6 +59,22 @@ RESET = {"dfs": "dfs_reset"}
 """Row -> the row of its winner without scales."""
 SEARCHED = [name for name in ROWS if name not in FIXED and name not in RESET.values()]
 SOURCES = ("language", "skill")
+PAIRS = (
+    ("ps", "grid"),
+    ("ps", "ps_language"),
+    ("ps", "ps_skill"),
+    ("ps_dfs", "ps"),
+    ("ps_dfs", "ps_longer"),
+    ("ps_distractors", "ps"),
+    ("dfs", "language"),
+    ("dfs", "frankenmerge"),
+    ("dfs", "dfs_unscaled"),
+    ("dfs", "dfs_reset"),
+    ("dfs", "dfs_once"),
+    ("dfs_distractors", "dfs"),
+    ("depth_wise", "dfs"),
+)
+"""Rows whose difference is told."""
 
 Found = Mapping[str, Any]
 Results = Mapping[str, Mapping[str, Sequence[Found]]]
@@ -87,7 +105,8 @@ def score(found: Found) -> float:
 
 def render(results: Results, facts: Sequence[Found], setting: str) -> str:
     """Write all tables and what they come to."""
-    parts = [setting, _render_table(results), *_say(results), _render_sources(facts)]
+    parts = [setting, _render_table(results), _render_pairs(results), *_say(results)]
+    parts.append(_render_sources(facts))
     return "\n\n".join(parts)
 
 
@@ -102,6 +121,7 @@ def _render_table(results: Results) -> str:
     columns = (
         "|",
         "paper",
+        "searches",
         "here",
         "± over searches",
         *SKILL,
@@ -118,6 +138,7 @@ def _render_row(name: str, results: Results) -> str:
     cells = [
         row.label,
         "" if row.paper is None else f"{row.paper:.1f}",
+        "" if name in FIXED else str(sum(map(len, found.values()))),
         _show(_by_family(found, score)),
         _show_within(found),
         *(_show(_by_family(found, lambda f, t=task: f["scores"][t])) for task in SKILL),
@@ -126,6 +147,28 @@ def _render_row(name: str, results: Results) -> str:
         _count_above(name, results),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _render_pairs(results: Results) -> str:
+    """Write differences between rows, family by family."""
+    lines = ["| difference | mean, 95 % interval | by family |", "|---|---|---|"]
+    for first, second in PAIRS:
+        if first in results and second in results:
+            gains = list(_subtract(results[first], results[second]))
+            told = ", ".join(f"{gain:+.1f}" for gain in gains)
+            label = f"{_plain(first)} less {_plain(second)}"
+            lines.append(f"| {label} | {show_mean(gains, '{:.1f}')} | {told} |")
+    head = "Paired by family, in points; Student's intervals over families:"
+    return "\n".join([head, "", *lines])
+
+
+def _subtract(
+    first: Mapping[str, Sequence[Found]], second: Mapping[str, Sequence[Found]]
+) -> Iterator[float]:
+    for family, found in first.items():
+        if found and second[family]:
+            gain = mean(map(score, found)) - mean(map(score, second[family]))
+            yield 100 * gain
 
 
 def _right_in_any(found: Found) -> float:

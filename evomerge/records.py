@@ -100,7 +100,8 @@ class Outcome:
     Attributes:
         fingerprint: whose outcome it is.
         scores: task name -> item key -> score in the evaluator's own unit.
-        seconds: stage ('merge', 'evaluate') -> wall seconds.
+        seconds: stage ('merge', 'evaluate') -> wall seconds; what a cohort shares is told with
+            whoever asked for it first.
         failure: why there are no (or not all) scores; empty when all went well.
         raced_out: it met only some of the items, because its rival was clearly better.
         audit: task name -> measure -> value, as evomerge.evaluation.audit names them.

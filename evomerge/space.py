@@ -4,8 +4,8 @@ Knows nothing of models. Searchers work on the unit cube [0, 1]^n; `decode` maps
 values in the genes' own units: a number's range is stretched over [0, 1], choices share it in
 equal parts (of three, [0, 1/3) is the first).
 
-Many points decode to the same values. `settle` returns the one that stands for all of them, so
-that equal candidates are equal genomes.
+Many points decode to the same values. `settle` returns the one that stands for all of them.
+Different values may still make equal recipes, which only their fingerprints tell.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

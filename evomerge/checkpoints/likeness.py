@@ -7,7 +7,7 @@ own, may differ. Which fields those are stands in data/fields.json.
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,7 +17,10 @@ from evomerge.checkpoints.spelling import read_names
 
 Config = Mapping[str, Any]
 ABSENT = object()
-COMPACT = "the compact form of a path holds both (`evomerge merge --compact`)"
+COMPACT = (
+    "the compact form of a path holds both (`evomerge merge --compact`, in a run file "
+    "`exportable: false`)"
+)
 STOCK = f"a stock config.json holds one value for all layers, {COMPACT}"
 HEADS = (
     f"layers of different shapes share no stock checkpoint: {COMPACT}, "
@@ -34,23 +37,21 @@ REASONS = {"kind": KIND, "size": SIZE, "masks": MASKS, "heads": HEADS, "settings
 fields that have no other role."""
 WRITTEN = ("kind", "size", "masks")
 """Roles in which layers agree on every path that is written down."""
-SHAPES = ("size", "heads")
-"""Roles in which tensors agree that share a config.json."""
 
 
 def find_unlike(
-    configs: Mapping[str, Config], *, roles: Collection[str] = tuple(REASONS)
+    configs: Sequence[tuple[str, Config]], *, roles: Collection[str] = tuple(REASONS)
 ) -> list[str]:
     """Say why the layers of models cannot follow each other; empty where they can.
 
     Args:
-        configs: contents of each model's config.json, by what the model is called.
+        configs: what each model is called, and the contents of its config.json.
         roles: of fields that count; all do where layers are to share one stock config.json.
 
     Returns:
         At most one line for each model after the first, naming it, the first and the field.
     """
-    (first, config), *others = configs.items() or [("", {})]
+    (first, config), *others = configs or [("", {})]
     told = []
     for name, other in others:
         for field, (mine, its) in _find_differences(config, other).items():
@@ -59,6 +60,35 @@ def find_unlike(
                 said = f"{first} has {field} {_say(mine)} and {name} has {_say(its)}"
                 told.append(f"{said}: {REASONS[role]}")
                 break
+    return told
+
+
+def find_misfits(configs: Sequence[tuple[str, Config]]) -> list[str]:
+    """Say why layers cannot share a config.json that loads and runs, whatever they compute then.
+
+    Args:
+        configs: as `find_unlike` takes them.
+    """
+    typed = any("layer_types" in (complete_config(config) or config) for _, config in configs)
+    return find_unlike(configs, roles=("size", "heads", "masks") if typed else ("size", "heads"))
+
+
+def find_numbered(configs: Sequence[tuple[str, Config]]) -> list[str]:
+    """Say which models' layers can stand nowhere else, as what they are depends on their number.
+
+    Args:
+        configs: as `find_unlike` takes them.
+    """
+    told = []
+    for name, config in configs:
+        complete = complete_config(config) or config
+        for field, usual in read_numbered().items():
+            value = complete.get(field)
+            if value is not None and value != usual:
+                told.append(
+                    f"{name} has {field} {_say(value)}: what a layer does depends on its number "
+                    "there, so it can be no other's; take models without that"
+                )
     return told
 
 
@@ -85,7 +115,7 @@ def find_settings(first: Config, second: Config) -> dict[str, Any]:
 def _find_differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
     """Return the fields in which two configurations differ, what no form of a path holds first."""
     found = _compare(first, second)
-    if found:  # one may spell out what is the default, or use older names
+    if first != second:  # one may spell out defaults, use older names, or switch other fields off
         left, right = complete_config(first), complete_config(second)
         found = _compare(left, right) if left and right else found
     known = read_fields()
@@ -124,9 +154,18 @@ def _say(value: Any) -> str:
     return "none" if value is ABSENT else json.dumps(value, default=str)
 
 
-@cache
 def read_fields() -> dict[str, list[str]]:
     """Return what is known of the fields of configurations, by role."""
+    return {role: list(found) for role, found in _read_table().items()}
+
+
+def read_numbered() -> dict[str, Any]:
+    """Return fields by which a layer's number matters, and the value with which it does not."""
+    return dict(_read_table()["numbered"])
+
+
+@cache
+def _read_table() -> dict[str, Any]:
     text = (files("evomerge") / "checkpoints" / "data" / "fields.json").read_text("utf-8")
-    table: dict[str, list[str]] = json.loads(text)
+    table: dict[str, Any] = json.loads(text)
     return table

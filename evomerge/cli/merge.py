@@ -72,7 +72,7 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
     check_drift: bool | None = typer.Option(
         None,
         "--check-drift/--no-check-drift",
-        help="Run a path and its baked folder and compare them. Default: where memory allows.",
+        help="Run a path and its baked folder and compare them, or fail; default: where it can be.",
         show_default=False,
     ),
     force: bool = typer.Option(False, "--force", help="Replace an existing folder."),
@@ -126,10 +126,11 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
             compact=compact,
             progress=None if quiet else progress,
         )
+        failed = False
         if has_scales(loaded) and not compact:
             from evomerge.evolve.drift_record import record_drift
 
-            record_drift(
+            drift = record_drift(
                 loaded,
                 folder,
                 seed=seed,
@@ -137,7 +138,10 @@ def command(  # noqa: PLR0913, PLR0917 - mergekit-yaml's flags, so that its comm
                 wanted=check_drift,
                 progress=None if quiet else progress,
             )
+            failed = bool(check_drift) and drift is None
     typer.echo(str(folder))
+    if failed:
+        raise typer.Exit(1)
 
 
 def _allow_many_files() -> None:

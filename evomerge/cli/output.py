@@ -68,6 +68,8 @@ def print_verdict(verdict: "Verdict") -> None:
         title = "By task (↓: lower is better)" if low else "By task"
         columns = [f"{name} ↓" if name in low else name for name in tasks]
         _print_lines(title, rows, columns, lambda line: _by_task(line, tasks))
+    if verdict.path:
+        console.print(f"\nThe merge is a path: {escape(verdict.path)}.")
     console.print()
     sure = verdict.better and not verdict.doubtful
     console.print(escape(verdict.sentence), style="bold green" if sure else "bold yellow")

@@ -91,7 +91,7 @@ def _print_layers(search: list[Any]) -> None:
     for phase in dict.fromkeys(c.phase for c in search):
         found = [c.layers for c in search if c.phase == phase]
         run, asked = map(sum, zip(*found, strict=True))
-        if asked:
+        if asked > run:
             told = f" ({phase})" if phase else ""
             console.print(
                 f"Layers{told}: {run:,} run of {asked:,} asked for, {asked / max(run, 1):.1f} "

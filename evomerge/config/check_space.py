@@ -58,6 +58,9 @@ def _check_scales(genome: GenomeSettings) -> Iterator[Problem]:
     if genome.stages and genome.scales != "slots":
         told = f"`scales: {genome.scales}` is searched together with the layers; leave it out"
         yield Problem("genome.stages", told)
+    if not genome.in_stages and _find_said(genome, ["scale_grid"]):
+        told = "only a search in stages has a grid: `scales: slots`, and no `stages: false`"
+        yield Problem("genome.scale_grid", told)
     yield from check_scale_range(genome.scale_range)
     grid = genome.scale_grid
     if len(set(grid)) < 2 or not all(0.0 < scale < float("inf") for scale in grid):

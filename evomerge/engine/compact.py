@@ -43,7 +43,8 @@ def plan_compact(recipe: Recipe, models: Models, *, seed: int = 0) -> Plan:
         CheckpointError: a model cannot be opened.
     """
     hops = find_hops(recipe)
-    unscaled = make_path([replace(hop, scale=1.0) for hop in hops], dtype=recipe.dtype)
+    slices = make_path([replace(hop, scale=1.0) for hop in hops]).slices
+    unscaled = replace(recipe, slices=slices, input_scale_target="stream")
     settings = _find_settings(hops, models, seed)  # refuses what cannot be on one path
     liberties = Liberties(mixed_architectures=True)
     plan = make_plan(unscaled, models, seed=seed, liberties=liberties)
@@ -93,7 +94,7 @@ def _find_settings(hops: tuple[Hop, ...], models: Models, seed: int) -> list[dic
         else make_plan(model, models, seed=seed).config
         for model in dict.fromkeys(hop.model for hop in hops)
     }
-    named = {_label(model): config for model, config in configs.items()}
+    named = [(_label(model), config) for model, config in configs.items()]
     problems = find_unlike(named, roles=WRITTEN)
     home = configs[hops[0].model]
     found = {model: find_settings(home, config) for model, config in configs.items()}

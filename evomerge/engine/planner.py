@@ -5,6 +5,7 @@ Only headers are read. Everything that cannot work is found here, all at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from evomerge.checkpoints.architecture import (
@@ -13,7 +14,7 @@ from evomerge.checkpoints.architecture import (
     is_optional,
     is_tied,
 )
-from evomerge.checkpoints.likeness import SHAPES, find_unlike
+from evomerge.checkpoints.likeness import find_misfits, find_numbered, find_unlike
 from evomerge.engine.assembly import Assembly
 from evomerge.engine.bake import bake
 from evomerge.engine.configuration import write_configuration
@@ -146,8 +147,11 @@ class _Planner:
         """Check a path before anything else, and turn its input scales into factors of weights."""
         if self.findings.problems or not is_path(self.recipe):
             return
-        configs = {i.label: i.config for i in self.ingredients.values()}
+        configs = [(i.label, i.config) for i in self.ingredients.values()]
         unlike = find_unlike(configs)
+        ranges = [part.sources[0].layers or (0, 0) for part in self.recipe.slices]
+        if ranges[0][0] != 0 or any(end != first for (_, end), (first, _) in pairwise(ranges)):
+            self._refuse(find_numbered(configs))
         ends = [self.ingredients[self.recipe.slices[k].sources[0].model] for k in (0, -1)]
         first, last = (end.config.get("vocab_size") for end in ends)
         if first != last and not all(is_tied(end.config) for end in ends):
@@ -160,7 +164,7 @@ class _Planner:
             self._bake()
         else:
             if not self.liberties.mixed_architectures:
-                self._refuse(find_unlike(configs, roles=SHAPES))
+                self._refuse(find_misfits(configs))
             self.warnings = tuple(unlike)
 
     def _refuse(self, lines: Sequence[str]) -> None:

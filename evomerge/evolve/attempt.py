@@ -24,7 +24,7 @@ class Attempt:
         scores: task name -> item key -> score, of all items met so far.
         raced_out: its rival was clearly better.
         failure: why it is over; empty while it is not.
-        layers: run for it and asked for.
+        layers: run for it and asked for; of all that are tried with it, told with the first.
         leave: told when it needs no more scores.
     """
 
@@ -48,6 +48,7 @@ class Attempt:
     def at(self, stage: str) -> Iterator[None]:
         """Count the time inside as that of a stage; whatever is raised is the candidate's failure.
 
+        What is computed for several candidates at once is the time of whoever asked for it first.
         A user's evaluator may raise anything; only an interrupt goes through.
         """
         start = time.perf_counter()

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from evomerge.checkpoints.loading import find_device
-from evomerge.config import RunConfig
+from evomerge.config import GenomeSettings, RunConfig
 from evomerge.engine import Models
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import EVALUATORS
 from evomerge.evolve.phases import Encoding, plan_phases
 from evomerge.evolve.tasks import build_tasks
 from evomerge.executors import EXECUTORS, Executor
+from evomerge.recipe import Recipe, is_path
 from evomerge.search import SEARCHERS, Searcher
 from evomerge.space import SearchSpace
 
@@ -40,6 +41,11 @@ def needs_models(config: RunConfig) -> bool:
 def judges_models(config: RunConfig) -> bool:
     """Tell whether any task looks at a merge, live or in a folder (not only at its recipe)."""
     return bool(_subjects(config) - {"recipe"})
+
+
+def is_compact_form(recipe: Recipe, genome: GenomeSettings) -> bool:
+    """Tell whether a merge is written in the compact form, to be judged and in the end."""
+    return is_path(recipe) and not genome.exportable
 
 
 def build_genome(config: RunConfig, models: Models) -> Encoding:

@@ -20,7 +20,7 @@ from evomerge.evaluation.python_function import PythonFunction
 from evomerge.evaluation.task import SEALED
 from evomerge.evolve.attempt import Attempt
 from evomerge.evolve.baselines import pass_through
-from evomerge.evolve.build import Setup, build_tasks, needs_models
+from evomerge.evolve.build import Setup, build_tasks, is_compact_form, needs_models
 from evomerge.evolve.live import LiveModel, exported
 from evomerge.evolve.live_paths import LivePaths, find_merges
 from evomerge.evolve.racing import Course
@@ -93,14 +93,16 @@ class Worker:
 
     def _try(self, group: Sequence[Attempt], job: Job) -> None:
         """Make candidates what evaluators look at, and let them meet the items."""
-        first, *others = group
-        population = None
+        first, population = group[0], None
         with ExitStack() as stack:
             with first.at("merge"):
                 self._admit(job.split)
                 population = self._make_subjects(group, job, stack)
-            for other in others:
-                other.failure = first.failure
+            if first.failure and len(group) > 1:
+                first.failure = ""  # another may be to blame
+                for attempt in group:
+                    self._try([attempt], job)
+                return
             self._race(group, job)
         if population is not None:
             first.layers = population.computed, population.asked
@@ -131,7 +133,9 @@ class Worker:
             recipe = attempt.candidate.recipe
             attempt.subjects["recipe"] = recipe.to_document()
             if "folder" in kinds:
-                folder = exported(recipe, seed=setup.config.seed, threads=setup.threads)
+                compact = is_compact_form(recipe, setup.config.genome)
+                seed, threads = setup.config.seed, setup.threads
+                folder = exported(recipe, seed=seed, threads=threads, compact=compact)
                 attempt.subjects["folder"] = stack.enter_context(folder)
         return population
 

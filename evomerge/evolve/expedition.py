@@ -7,6 +7,7 @@ many is also the luckiest.
 from collections.abc import Sequence
 
 from evomerge.config import RunConfig
+from evomerge.errors import EvaluationError
 from evomerge.evolve.build import build_searcher
 from evomerge.evolve.finalists import choose_winner, short_list
 from evomerge.evolve.loop import Incumbent, Progressed, search
@@ -27,6 +28,9 @@ def search_all(
 ) -> list[Trial]:
     """Carry out the phases of a search.
 
+    Where nothing succeeds, what was found before is not lost: the search goes on from an earlier
+    path, and the phases that would refine a path that was not found are left out.
+
     Args:
         config: the run file.
         phases: in order.
@@ -38,20 +42,28 @@ def search_all(
         The short list of the last phase, and the winners of those before it.
 
     Raises:
-        EvaluationError: no candidate of a phase succeeded.
+        EvaluationError: no candidate of a phase that begins afresh succeeded.
     """
     state, listed = Progressed(incumbent), list[Trial]()
-    winners: list[Trial] = []
+    winners: list[Trial | None] = []
     for number, budget in enumerate(share_out(config.search.evaluations, phases)):
         phase = phases[number]
         start = None if phase.after is None else winners[phase.after]
-        listed, state = _search(config, phase, number, start, trials, budget, state, progress)
+        listed = []
+        if start or phase.after is None:
+            listed, state = _search(config, phase, number, start, trials, budget, state, progress)
         if number + 1 < len(phases):
             if start and is_path(start.recipe):
                 listed.append(start)  # nothing is gained by going back
-            winner, _ = choose_winner(listed, trials, progress, stage=SNAPSHOT, round_=number)
-            winners.append(winner)
-    return [*listed, *winners]
+            winners.append(_choose(listed, trials, number, progress) if listed else None)
+    return [*listed, *filter(None, winners)]
+
+
+def _choose(
+    listed: Sequence[Trial], trials: Trials, number: int, progress: Progress | None
+) -> Trial:
+    """Return the winner of a phase."""
+    return choose_winner(listed, trials, progress, stage=SNAPSHOT, round_=number)[0]
 
 
 def _search(
@@ -83,4 +95,7 @@ def _search(
     rows = [row for row in trials.store.candidates("search") if row.round in own]
     leaders = state.leaders if batch else None
     listed = short_list(rows, searcher, genome, config.finalists, leaders=leaders, phase=phase.name)
+    if not (listed or start):
+        reason = next((row.error for row in rows if row.error), "no candidate was evaluated")
+        raise EvaluationError(f"all {len(rows)} candidates failed; the first: {reason}")
     return listed, state

@@ -23,6 +23,7 @@ def short_list(
 ) -> list[Trial]:
     """Return the best distinct merges of the search, and what the searcher itself recommends.
 
+    Where no candidate succeeded, that is nothing: the searcher has learnt nothing to recommend.
     What was raced out is listed only where nothing else is. Scores of rounds that had their own
     items cannot be compared: there the list is made of those that led the search, the latest
     first, and then of the last rounds' best.
@@ -35,14 +36,10 @@ def short_list(
         leaders: labels of those that led the search, the latest first, where every round had its
             own items.
         phase: what people call this part of a search of several.
-
-    Raises:
-        EvaluationError: no candidate of the search succeeded.
     """
     done = [row for row in rows if row.objective is not None]
     if not done:
-        reason = next((row.error for row in rows if row.error), "no candidate was evaluated")
-        raise EvaluationError(f"all {len(rows)} candidates failed; the first: {reason}")
+        return []
     done = [row for row in done if row.state != RACED_OUT] or done
     order = sorted(done, key=lambda row: (-(row.objective or 0.0), row.number))
     if leaders is not None:

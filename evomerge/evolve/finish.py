@@ -1,5 +1,6 @@
 """The end of a run: the winner faces the baselines on untouched items, and is written once."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +12,13 @@ from evomerge.checkpoints.reader import Checkpoint
 from evomerge.checkpoints.writer import write_text
 from evomerge.config import RunConfig
 from evomerge.engine import merge
-from evomerge.errors import EvaluationError, EvoMergeException, OutputError
+from evomerge.errors import (
+    CheckpointError,
+    EvaluationError,
+    EvoMergeException,
+    OutputError,
+    RecipeError,
+)
 from evomerge.evaluation.audit import find_suspicions
 from evomerge.evolve.comparison import Scores
 from evomerge.evolve.confirmation import confirm
@@ -20,13 +27,19 @@ from evomerge.evolve.drift_record import record_drift
 from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, reach_verdict
-from evomerge.recipe import Recipe
-from evomerge.recipe.path import has_scales
+from evomerge.recipe import Recipe, is_path
+from evomerge.recipe.path import describe_path, has_scales
 from evomerge.store import RACED_OUT, CandidateRow
 from evomerge.types import Progress
 
+logger = logging.getLogger(__name__)
+
 BEST = "best"
 CARD = "README.md"
+UNBAKED = (
+    "The path is written in the compact form, loaded with `trust_remote_code=True`: "
+    "its scales could not be baked into the weights ({reason})."
+)
 
 
 def face_baselines(
@@ -53,7 +66,7 @@ def face_baselines(
     if results[0].failure:
         raise EvaluationError(f"the winner could not be tested: {results[0].failure}")
     audits = [trials.audit(row.fingerprint, "test") for row in rows]
-    return reach_verdict(
+    verdict = reach_verdict(
         trials.tasks,
         entries,
         search_score=search_score,
@@ -62,6 +75,7 @@ def face_baselines(
         failures=describe_failures(trials.store.candidates("search")),
         flags=find_suspicions(audits[0], audits[1 : 1 + len(parents)]),
     )
+    return replace(verdict, path=describe_path(winner.recipe) if is_path(winner.recipe) else "")
 
 
 def export(
@@ -75,6 +89,8 @@ def export(
     progress: Progress | None = None,
 ) -> tuple[Path, Verdict]:
     """Write the winner to `folder`/best, read it back, and score what was written.
+
+    A path whose scales do not fit into the weights is written compact: what was found is kept.
 
     Args:
         recipe: of the winner.
@@ -91,18 +107,28 @@ def export(
     Raises:
         OutputError: what was written is not what was planned.
     """
-    best = merge(
-        recipe,
-        folder / BEST,
-        seed=config.seed,
-        replace=True,
-        compact=compact,
-        verdict=verdict.sentence,
-        progress=progress,
-    )
+    baked = has_scales(recipe) and not compact
+    try:
+        best = merge(
+            recipe,
+            folder / BEST,
+            seed=config.seed,
+            replace=True,
+            compact=compact,
+            verdict=verdict.sentence,
+            progress=progress,
+        )
+    except (CheckpointError, RecipeError) as error:
+        if not baked:
+            raise
+        told = UNBAKED.format(reason=" ".join(str(error).split()))
+        logger.warning("%s", told)
+        verdict = verdict.add_check(told, ())
+        return export(
+            recipe, folder, config, verdict=verdict, scores=scores, compact=True, progress=progress
+        )
     if not Checkpoint(str(best)).entries:
         raise OutputError(f"{best} holds no tensors after the export")
-    baked = has_scales(recipe) and not compact
     drift = _measure_drift(recipe, best, config, progress) if baked else None
     confirmed = verdict.add_check(*confirm(best, config, scores, progress))
     card = best / CARD

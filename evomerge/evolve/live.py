@@ -117,12 +117,20 @@ def _digest(buffer: "Tensor") -> bytes:
 
 
 @contextmanager
-def exported(recipe: Recipe, *, seed: int = 0, threads: int | None = None) -> Iterator[Path]:
+def exported(
+    recipe: Recipe, *, seed: int = 0, threads: int | None = None, compact: bool = False
+) -> Iterator[Path]:
     """Write a merge to a temporary folder (in `TMPDIR`), gone at the end whatever happens.
+
+    Args:
+        recipe: of the merge.
+        seed: of random masks.
+        threads: see `merge`.
+        compact: whether a path keeps every layer once; see `merge`.
 
     Raises:
         EvoMergeException: the recipe cannot be carried out, or the disk has too little space.
     """
     with tempfile.TemporaryDirectory(prefix="evomerge-", ignore_cleanup_errors=True) as home:
         target = Path(home) / "merge"
-        yield merge(recipe, target, seed=seed, threads=threads, model_card=False)
+        yield merge(recipe, target, seed=seed, threads=threads, model_card=False, compact=compact)

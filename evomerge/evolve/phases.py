@@ -230,8 +230,10 @@ def _check_slots(genome: GenomeSettings, layers: int) -> None:
 
 def _check_models(genome: GenomeSettings, models: Models) -> None:
     """Refuse models whose layers share no path, before any weight is read."""
-    pool = {name: models[name].config for name in genome.models}
-    tensors = models[genome.models[0]].entries
+    merged = genome.merges and genome.base_model  # whose config a merge on a path has
+    home = merged or genome.models[0]
+    pool = {name: models[name].config for name in (home, *genome.models)}
+    tensors = models[home].entries
     scaled = genome.scales != "none"
     if problems := [*check_pool(pool, tensors, exportable=genome.exportable, scaled=scaled)]:
         raise ConfigError("run file", problems)

@@ -15,7 +15,7 @@ from evomerge.engine.tensor import find_nonfinite, nonfinite_error
 from evomerge.errors import ConfigError, Problem, StoreError
 from evomerge.evaluation import SPLITS, Task
 from evomerge.evolve.baselines import find_baselines
-from evomerge.evolve.build import build_searcher, judges_models
+from evomerge.evolve.build import build_searcher, is_compact_form, judges_models
 from evomerge.evolve.forecast import describe_items
 from evomerge.evolve.phases import Encoding, Phase, plan_phases
 from evomerge.evolve.racing import find_race, settle_racing
@@ -151,8 +151,8 @@ def _count_layers(path: Recipe) -> int:
 
 def _plan(recipe: Recipe, genome: GenomeSettings, models: Models) -> Plan:
     """Plan what may win, in the form in which it would be written."""
-    compact = is_path(recipe) and not genome.exportable
-    return plan_compact(recipe, models) if compact else make_plan(recipe, models)
+    plan = plan_compact if is_compact_form(recipe, genome) else make_plan
+    return plan(recipe, models)
 
 
 def _refuse_twins(config: RunConfig, models: Models) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from evomerge.checkpoints.writer import check_target
 from evomerge.config import RunConfig, apply_effort, load_config, parse_config
 from evomerge.errors import EvaluationError, StoreError
-from evomerge.evolve.build import build_executor
+from evomerge.evolve.build import build_executor, is_compact_form
 from evomerge.evolve.census import take_census
 from evomerge.evolve.comparison import Scores
 from evomerge.evolve.expedition import search_all
@@ -26,7 +26,7 @@ from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
-from evomerge.recipe import Recipe, fingerprint_recipe, is_path
+from evomerge.recipe import Recipe, fingerprint_recipe
 from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
 
@@ -154,7 +154,7 @@ def _carry_on(
             config,
             verdict=verdict,
             scores=scores,
-            compact=is_path(recipe) and not config.genome.exportable,
+            compact=is_compact_form(recipe, config.genome),
             progress=progress,
         )
     store.finish("finished", verdict.to_values())

@@ -34,6 +34,7 @@ class Verdict:
         check: how the exported folder's scores compare with those of the run.
         failures: how many candidates of the search failed, and mostly why; empty if none did.
         drift: how far the folder of a baked path is from the path, as `Drift` has it.
+        path: the winner's layers in a line, where it is a path.
     """
 
     sentence: str
@@ -51,6 +52,7 @@ class Verdict:
     check: str = ""
     failures: str = ""
     drift: Mapping[str, Any] | None = None
+    path: str = ""
 
     @property
     def doubtful(self) -> bool:

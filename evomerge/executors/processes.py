@@ -61,7 +61,8 @@ class ProcessExecutor(Executor):
         workers: how many jobs run at once.
         threads: threads each worker may use.
         timeout: seconds after which a candidate without an answer has failed; its worker and all
-            that it started are ended. A worker's start does not count.
+            that it started are ended. A worker's start does not count. A job of n candidates has n
+            times as long, and if that is not enough, each of them is tried on its own.
     """
 
     ends_hanging: ClassVar[bool] = True

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from evomerge.checkpoints.likeness import REASONS, WRITTEN, find_unlike
+from evomerge.checkpoints.likeness import REASONS, WRITTEN, find_numbered, find_unlike
 from evomerge.checkpoints.residual import find_stream
 from evomerge.errors import Problem
 
@@ -26,7 +26,9 @@ def check_pool(
         scaled: whether paths have scales.
     """
     roles = REASONS if exportable else WRITTEN
-    yield from (Problem("genome.models", line) for line in find_unlike(pool, roles=roles))
+    configs = [*pool.items()]
+    unlike = [*find_numbered(configs), *find_unlike(configs, roles=roles)]
+    yield from (Problem("genome.models", line) for line in unlike)
     first = next(iter(pool.values()), {})
     if exportable and scaled and find_stream(first, tensors) is None:
         kind = first.get("model_type", "nameless")

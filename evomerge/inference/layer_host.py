@@ -27,7 +27,7 @@ from evomerge.inference.rewiring import (
     stand_in,
 )
 
-TAILS = ("post_feedforward_layernorm", "mlp", "fc2")
+TAILS = ("post_feedforward_layernorm", "post_mlp_layernorm", "post_ffn_norm", "mlp", "fc2")
 """What makes a layer's last addition to the stream: a post-norm where there is one, or the MLP."""
 CACHE = object()
 """Stands where a layer is handed the keys and values."""
@@ -237,10 +237,23 @@ class LayerHost:
         ids = torch.arange(11, 21, device=self.module.device).view(2, 5) % vocabulary
         hidden, calls = self.open(ids, embed=True, cache=self.outline())
         for layer in range(len(self.layers)):
+            if self._factors[layer] and not self._adds_last(layer, hidden, calls):
+                self._factors[layer] = None
             hidden = self.run(Step(None, layer), hidden, calls, self.slot(layer))
         expected = self.module(input_ids=ids, use_cache=False).logits
         if not torch.allclose(self.close(hidden).logits, expected, equal_nan=True):
             raise ValueError("they do not add up to the model")
+
+    def _adds_last(self, layer: int, hidden: Tensor, calls: Sequence[Call]) -> bool:
+        """Tell whether nothing stands between what a layer's factor scales and the stream."""
+        wide = torch.promote_types(hidden.dtype, torch.float32)
+        none, twice, once = (
+            self.run(Step(None, layer, after=k), hidden, calls, self.slot(layer)).to(wide)
+            for k in (0.0, 2.0, 1.0)
+        )
+        rounding = 8 * torch.finfo(hidden.dtype).eps
+        bound = rounding * (none.abs() + once.abs() + twice.abs() + hidden.abs())
+        return not ((twice - once) - (once - none)).abs().gt(bound).any()
 
     def _draw(self, ids: Tensor) -> Tensor:
         return draw_blank(self.module.get_input_embeddings(), ids)

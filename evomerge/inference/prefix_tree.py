@@ -72,12 +72,13 @@ class Population:
     def score(self, member: "Member", rows: Sequence[Request]) -> list[TokenScore]:
         """Return a member's scores of (context, continuation); no context is empty."""
         key = (member.steps[0].model, *rows)
-        waiting = self._memory.pop(key, {})
+        waiting = self._memory.get(key, {})
         if member not in waiting:
-            waiting |= self._compute(self._find_company(member, bool(waiting)), rows)
+            company = self._find_company(member, bool(waiting))
+            waiting = self._memory[key] = waiting | self._ask(member, company, rows)
         found = waiting.pop(member)
-        if waiting:
-            self._memory[key] = waiting
+        if not waiting:
+            del self._memory[key]
         return found
 
     def _find_company(self, member: "Member", known: bool) -> list["Member"]:
@@ -90,6 +91,17 @@ class Population:
             return [member]
         return [other for other in self._left if other.steps[0].model == member.steps[0].model]
 
+    def _ask(
+        self, member: "Member", company: Sequence["Member"], rows: Sequence[Request]
+    ) -> dict["Member", list[TokenScore]]:
+        """Return the scores of a member, and of its company if nothing is in the way."""
+        if company != [member]:
+            try:
+                return self._compute(company, rows)
+            except Exception:
+                self._left = []  # who is to blame cannot be seen: from here on, each is alone
+        return self._compute([member], rows)
+
     def _compute(
         self, members: Sequence["Member"], rows: Sequence[Request]
     ) -> dict["Member", list[TokenScore]]:
@@ -97,12 +109,13 @@ class Population:
         plan = Plan(members[0].prove(), rows)
         tallies = {member.steps: plan.tally() for member in members}
         root, first = plant(tallies), members[0].steps[0].model
+        steps = root.count_steps()
         models = dict.fromkeys(step.model for path in tallies for step in path)
         hosts = {model: self._pool.hosts[model] for model in models}
         for work in plan.passes():
             for script in write_scripts(work):
                 Walk(hosts, first, script).go(root)
-                self.computed += root.count_steps()
+                self.computed += steps
                 self.asked += sum(len(member.steps) for member in members)
         return {member: tallies[member.steps].answer() for member in members}
 
@@ -148,8 +161,12 @@ class Node:
     after: dict[Step, "Node"] = field(default_factory=dict)
 
     def count_steps(self) -> int:
-        """Count the layers that have to be run."""
-        return (self.step is not None) + sum(node.count_steps() for node in self.after.values())
+        """Count the layers that have to be run after it."""
+        count, level = 0, [self]  # by levels: a path may be longer than calls can be nested
+        while level:
+            level = [after for node in level for after in node.after.values()]
+            count += len(level)
+        return count
 
 
 def plant(tallies: Mapping[Path, Tally]) -> Node:

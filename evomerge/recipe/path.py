@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from evomerge.checkpoints.locate import display_name, tell_apart
 from evomerge.errors import Problem, RecipeError
 from evomerge.recipe.model import Recipe, Slice, Source
 
@@ -76,6 +77,22 @@ def find_hops(recipe: Recipe, layers: Mapping[str | Recipe, int] | None = None) 
         if source.layers
         for layer in range(*source.layers)
     )
+
+
+def describe_path(recipe: Recipe) -> str:
+    """Write a path in a line: `sort 0-3, reverse 1 × 0.99, sort 3`."""
+    models = list(dict.fromkeys(hop.model for hop in find_hops(recipe)))
+    names = [model if isinstance(model, str) else model.name or "the merge" for model in models]
+    told = tell_apart([display_name(name) for name in names], names)
+    labels = dict(zip(models, told, strict=True))
+    return ", ".join(_describe_slice(part, labels) for part in recipe.slices)
+
+
+def _describe_slice(part: Slice, labels: Mapping[str | Recipe, str]) -> str:
+    first, end = part.sources[0].layers or (0, 0)
+    layers = f"{first}" if end == first + 1 else f"{first}-{end - 1}"
+    scale = "" if part.input_scale == 1.0 else f" × {part.input_scale:.3g}"
+    return f"{labels[part.sources[0].model]} {layers}{scale}"
 
 
 def make_path(hops: Sequence[Hop], **settings: Any) -> Recipe:

@@ -21,7 +21,7 @@ class Searcher(ABC):
     """Base of all searchers.
 
     What `_ask` returns is settled in the space: choices lie in the middle of their parts, genes
-    without effect where the search began. So candidates that are equal are equal genomes.
+    whose needs are not met where the search began. So points that decode alike are equal genomes.
 
     Args:
         space: the genes.

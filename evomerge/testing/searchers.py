@@ -84,7 +84,7 @@ def check_asks(make: Make, space: SearchSpace) -> None:
     assert len(points) == searcher.asked == searcher.told, "every genome is counted once"
     assert len(points) == ROUNDS * searcher.batch, "ask gives as many genomes as it is asked for"
     for point in points:
-        assert np.array_equal(space.settle(point), point), "equal candidates are equal genomes"
+        assert np.array_equal(space.settle(point), point), "what decodes alike is an equal genome"
 
 
 def check_replay(make: Make, space: SearchSpace) -> None:

@@ -35,6 +35,20 @@ def test_the_drift_of_a_baked_path_is_told_unless_that_is_declined(
     assert not (tmp_path / "again" / "drift.json").exists()
 
 
+def test_a_drift_that_was_asked_for_and_cannot_be_measured_is_a_failure(
+    evomerge: Run, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("evomerge.evolve.drift_record.measure_drift", fail)
+    for number, (flags, code) in enumerate([([], 0), (["--check-drift"], 1)]):
+        answer = evomerge("merge", recipe, f"out{number}", "--quiet", *flags)
+        assert (answer.code, answer.out) == (code, f"out{number}\n")
+        assert "was not measured: MemoryError: no room" in answer.err
+        assert (tmp_path / f"out{number}" / "config.json").exists()
+
+
 def test_a_compact_path_is_the_path_and_its_card_says_how_to_load_it(
     evomerge: Run, recipe: str, tmp_path: Path
 ) -> None:

@@ -43,6 +43,8 @@ def write(document: Document, genome: dict[str, Any]) -> dict[str, Any]:
         ({**PATHS, "scale_range": [0.0, 1.5]}, "scale_range", "expected 0 < low <= 1 <= high"),
         ({**PATHS, "scale_range": [-1.0, 1.5]}, "scale_range", "expected 0 < low <= 1 <= high"),
         ({**PATHS, "scale_grid": [1.0]}, "scale_grid", "at least two different numbers > 0"),
+        ({**PATHS, "stages": False, "scale_grid": [0.9, 1.0]}, "scale_grid", "only a search in"),
+        ({**PATHS, "scales": "matrix", "scale_grid": [0.9, 1.0]}, "scale_grid", "only a search"),
         ({**PATHS, "scale_grid": [1.0, -0.5]}, "scale_grid", "at least two different numbers > 0"),
         ({**PATHS, "scales": "none", "stages": True}, "stages", "there are no scales"),
         ({**PATHS, "scales": "network", "stages": True}, "stages", "together with the layers"),

@@ -74,7 +74,7 @@ class Proud(Searcher):
         (Stingy, "ask gives as many genomes as it is asked for"),
         (Loud, "no global generator is drawn from or seeded"),
         (Proud, "a failed candidate is never the best"),
-        (Unsettled, "equal candidates are equal genomes"),
+        (Unsettled, "what decodes alike is an equal genome"),
     ],
 )
 def test_suite_notices_a_broken_promise(faulty: type[Searcher], promise: str) -> None:

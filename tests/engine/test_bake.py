@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from evomerge.engine import Models, make_plan, merge
+from evomerge.engine.compact import plan_compact
 from evomerge.errors import RecipeError
 from evomerge.recipe import Recipe, parse_recipe
 from evomerge.recipe.path import Hop, find_hops, make_path
@@ -37,7 +38,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "gpt_neox": {**PLAIN, "intermediate_size": 24},
     "gpt2": {**TOKENS, "n_embd": 16, "n_head": 2, "n_positions": 32},
     "opt": {**PLAIN, "ffn_dim": 24, "word_embed_proj_dim": 16},
-    "olmo2": GATED,
+    "olmo2": {**GATED, "attention_bias": True},
     "olmo3": SLIDING,
     "stablelm": GATED,
     "granite": {**GATED, "residual_multiplier": 0.5, "embedding_multiplier": 3.0},
@@ -321,14 +322,33 @@ def test_an_unscaled_path_of_unlike_models_is_merged_with_a_warning(member: Make
     assert "rope_parameters.rope_theta 10000.0" in warning
 
 
-@pytest.mark.parametrize("change", [{"num_key_value_heads": 4}, {"intermediate_size": 48}])
-def test_an_unscaled_path_whose_tensors_fit_no_config_is_refused(
-    member: Make, change: dict[str, int]
+@pytest.mark.parametrize(
+    ("kind", "change", "why"),
+    [
+        ("llama", {"num_key_value_heads": 4}, "cross-domain merging"),
+        ("llama", {"intermediate_size": 48}, "cross-domain merging"),
+        ("gemma2", {"sliding_window": 8}, "makes its masks once"),
+    ],
+)
+def test_an_unscaled_path_that_would_not_run_is_refused(
+    member: Make, kind: str, change: dict[str, int], why: str
 ) -> None:
-    first, second = member("llama", 1, 3), member("llama", 2, 3, **change)
+    first, second = member(kind, 1, 3), member(kind, 2, 3, **change)
     recipe = make_path([Hop(first, 0), Hop(second, 1), Hop(first, 2)])
-    with pytest.raises(RecipeError, match=f"has {next(iter(change))} .*cross-domain merging"):
+    with pytest.raises(RecipeError, match=f"has {next(iter(change))} .*{why}"):
         make_plan(recipe, Models())
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.5])
+def test_layers_that_go_by_their_number_stay_where_they_are(member: Make, scale: float) -> None:
+    folder = member("gpt2", 1, 3, scale_attn_by_inverse_layer_idx=True)
+    still = make_path([Hop(folder, 0), Hop(folder, 1, scale), Hop(folder, 2)])
+    make_plan(still, Models())
+    moved = make_path([Hop(folder, 0), Hop(folder, 0, scale), Hop(folder, 2)])
+    with pytest.raises(RecipeError, match="scale_attn_by_inverse_layer_idx true: what a layer"):
+        make_plan(moved, Models())
+    with pytest.raises(RecipeError, match="scale_attn_by_inverse_layer_idx true: what a layer"):
+        plan_compact(moved, Models())
 
 
 # ------------------------------------------------------------------------------- what is refused
@@ -413,3 +433,18 @@ def test_layers_keep_sliding_where_a_configuration_leaves_that_to_their_numbers(
     out = merge(make_path([Hop(str(folder), layer) for layer in order]), tmp_path / "out")
     written = json.loads((out / "config.json").read_text())
     assert written["layer_types"] == [kinds[layer] for layer in order]
+
+
+@pytest.mark.parametrize("compact", [True, False])
+def test_merges_without_a_name_do_not_hide_each_other(
+    member: Make, tmp_path: Path, compact: bool
+) -> None:
+    settings = {"hidden_size": 32} if compact else {"rope_theta": 5e5}
+    folders = member("llama", 1, 3), member("llama", 2, 3, **settings), member("llama", 3, 3)
+    merges = [
+        parse_recipe({"merge_method": "passthrough", "models": [{"model": folder}]})[0]
+        for folder in folders
+    ]
+    path = make_path([Hop(merges[0], 0, 1.5), Hop(merges[1], 1), Hop(merges[2], 2)])
+    with pytest.raises(RecipeError, match=r"a sub-recipe has .* and a sub-recipe has"):
+        merge(path, tmp_path / "out", compact=compact)

@@ -1,7 +1,9 @@
 """Compact paths: every layer kept once, run by a small modelling file beside it."""
 
 import json
+from ast import literal_eval
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from transformers import AutoModelForCausalLM, dynamic_module_utils
 from evomerge.engine import merge
 from evomerge.engine.compact import MODELING, is_compact
 from evomerge.errors import RecipeError
+from evomerge.inference.layer_host import TAILS
 from evomerge.recipe import parse_recipe
 from evomerge.recipe.path import Hop, make_path
 
@@ -97,6 +100,14 @@ def test_layers_that_run_again_are_kept_once_and_have_caches_of_their_own(
     assert distance(logits(load(tmp_path / "saved")), logits(model)) == 0.0
 
 
+def test_the_folder_knows_as_many_last_additions_as_live_paths_do(
+    tiny_model: MakeFamily, tmp_path: Path
+) -> None:
+    folder = merge(path_of([tiny_model("llama", 1)] * 2, "delta"), tmp_path / "out", compact=True)
+    [line] = [s for s in (folder / MODELING).read_text().splitlines() if s.startswith("LAST = ")]
+    assert literal_eval(line.removeprefix("LAST = ")) == TAILS
+
+
 def test_models_may_differ_in_settings_of_their_layers(
     tiny_model: MakeFamily, tmp_path: Path
 ) -> None:
@@ -143,6 +154,17 @@ def test_the_folder_says_what_it_is(tiny_model: MakeFamily, tmp_path: Path) -> N
     assert config["num_hidden_layers"] == 6
     assert "(transformers.LlamaForCausalLM)" in (folder / "modeling_path.py").read_text()
     assert "input_scale_target: delta" in (folder / "mergekit_config.yml").read_text()
+
+
+def test_what_a_recipe_says_beside_its_layers_holds_for_the_compact_form(
+    tiny_model: MakeFamily, tmp_path: Path
+) -> None:
+    folders = [tiny_model("llama", seed, dtype="float32") for seed in (1, 2)]
+    path = replace(path_of(folders, "delta"), dtype="float32", out_dtype="bfloat16")
+    folder = merge(path, tmp_path / "out", compact=True)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+    tensors = load_file(folder / "model.safetensors").values()
+    assert {tensor.dtype for tensor in tensors} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from evomerge.config import parse_config
 from evomerge.engine import merge
+from evomerge.engine.compact import is_compact
 from evomerge.evolve.drift import ROWS
 from evomerge.evolve.drift_record import CARD, FILE, find_room, record_drift
 from evomerge.evolve.finish import export
@@ -101,6 +102,35 @@ def test_free_memory_is_a_number_of_bytes() -> None:
     room = find_room("cpu")
     assert room is not None
     assert 1_000_000 < room < 10**14
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "reason"),
+    [(1e-4, "float16", "overflows float16"), (1e-9, "float32", "leaves no room for numbers")],
+)
+def test_a_winner_that_cannot_be_baked_is_written_compact_and_not_lost(
+    tiny_llama: MakeModel,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    scale: float,
+    dtype: str,
+    reason: str,
+) -> None:
+    folder = str(tiny_llama(1, dtype="float32"))
+    path = make_path([Hop(folder, layer % 4, scale) for layer in range(5)], dtype=dtype)
+    document: dict[str, Any] = {
+        "genome": {"models": ["zoo:reverse", "zoo:sort"], "merge_method": "linear"},
+        "tasks": [{"name": "reverse", "evaluator": "exact_match", "data": "zoo:reverse"}],
+    }
+    verdict = Verdict("It is what it is.", False, (), 6, None, None)
+    best, told = export(path, tmp_path, parse_config(document), verdict=verdict, scores={})
+    assert is_compact(best)
+    assert told.drift is None
+    [warning] = warnings_of(caplog)
+    assert reason in warning
+    assert "trust_remote_code=True" in warning
+    assert "\n" not in warning
+    assert f"It is what it is. {warning}" in (best / CARD).read_text()
 
 
 @pytest.mark.slow

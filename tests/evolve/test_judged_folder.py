@@ -8,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import dynamic_module_utils
 
+from evomerge.checkpoints.locate import locate
 from evomerge.config import parse_config
 from evomerge.errors import OutputError
 from evomerge.evolve.build import Setup, judges_models, needs_models
 from evomerge.evolve.candidate import make_work
 from evomerge.evolve.live import exported
-from evomerge.recipe import parse_recipe
+from evomerge.evolve.live_paths import LivePaths
+from evomerge.recipe import Hop, make_path, parse_recipe
 from evomerge.records import Candidate, Job, Outcome
 
 MakeModel = Callable[..., Path]
@@ -38,6 +42,59 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     return place
+
+
+LOOK = """
+import torch
+from evomerge.evolve.live import load_folder
+
+
+def judge(subject, items):
+    model = load_folder(subject, "cpu", "float32")
+    with torch.inference_mode():
+        logits = model.module(torch.tensor([[3, 9, 4, 7]])).logits
+    return [float(logits[0, -1, item["x"]]) for item in items]
+"""
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.25])
+@pytest.mark.parametrize("exportable", [True, False])
+def test_folder_is_in_the_form_in_which_the_winner_is_written(
+    exportable: bool, scale: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    (tmp_path / "look.py").write_text(LOOK)
+    splits = ["search"] * 4 + ["validation", "test"]
+    rows = [{"x": k, "split": split} for k, split in enumerate(splits)]
+    (tmp_path / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    models = []
+    for name, epsilon in (("sort", 0.0), ("reverse", 0.0 if exportable else 0.5)):
+        shutil.copytree(locate(f"zoo:{name}"), folder := tmp_path / name)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": epsilon}))
+        models.append(str(folder))
+    task = {
+        "name": "t",
+        "evaluator": "python_function",
+        "function": f"{tmp_path / 'look.py'}:judge",
+        "subject": "folder",
+        "data": str(tmp_path / "items.jsonl"),
+    }
+    genome = {"space": "data_flow", "models": models, "exportable": exportable}
+    setup = Setup(parse_config({"genome": genome, "tasks": [task]}), "cpu", 1)
+    hops = [(models[0], 0, 1.0), (models[1], 1, scale), (models[1], 2, 1.0), (models[0], 3, 1.0)]
+    path = make_path([Hop(*hop) for hop in hops], dtype="float32")
+    (outcome,) = make_work(setup)(Job(0, (Candidate("f", path),), {"t": (0, 1, 2, 3)})).outcomes
+    assert outcome.failure == ""
+    passed = {
+        m: parse_recipe({"merge_method": "passthrough", "models": [{"model": m}]})[0]
+        for m in models
+    }
+    live = LivePaths(passed, "cpu", "float32").gather([path]).member(0)
+    with torch.inference_mode():
+        logits = live.module(torch.tensor([[3, 9, 4, 7]])).logits[0, -1, :4]
+    found = sorted(outcome.scores["t"].values())  # items are asked in an order of their own
+    assert found == pytest.approx(sorted(logits.tolist()), rel=1e-4)
 
 
 @pytest.fixture

@@ -117,10 +117,15 @@ def test_parents_paths_and_merges_may_be_one_job(write: Any) -> None:
         assert outcome.scores == alone.scores
 
 
-def test_a_path_through_layers_that_are_not_there_is_a_failure(write: Any) -> None:
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_path_through_layers_that_are_not_there_fails_alone(place: int, write: Any) -> None:
     beyond = make_path([Hop("zoo:sort", 0), Hop("zoo:sort", 9)])
-    (outcome,) = run(write("multiple_choice"), candidates([beyond]))
-    assert outcome.failure
+    config = write("multiple_choice")
+    cohort = candidates([*PATHS[:place], beyond, *PATHS[place:2]])
+    together = run(config, cohort)
+    assert [bool(outcome.failure) for outcome in together] == [k == place for k in range(3)]
+    for outcome, candidate in zip(together, cohort, strict=True):
+        assert outcome.scores == run(config, (candidate,))[0].scores
 
 
 DAMAGE = """

@@ -141,6 +141,21 @@ def test_settings_that_no_stock_checkpoint_holds_need_a_word(tiny_llama: MakeMod
     assert plan_phases(config.model_copy(update={"genome": loose}), Models())
 
 
+@pytest.mark.parametrize("space", ["both", "joint"])
+def test_a_base_whose_settings_the_merge_has_must_be_like_the_models(
+    space: str, tiny_llama: MakeModel
+) -> None:
+    models, base = [str(tiny_llama(seed)) for seed in (0, 1)], str(tiny_llama(2, rope_theta=5e5))
+    names = {"models": models, "base_model": base, "merge_method": "task_arithmetic"}
+    settings = GenomeSettings.model_validate({"space": space, **names})
+    config = configure(space=space, **MERGE).model_copy(update={"genome": settings})
+    with pytest.raises(ConfigError, match=f"genome.models: {base} has rope_parameters.rope_theta"):
+        plan_phases(config, Models())
+    for change in ({"base_model": str(tiny_llama(2))}, {"space": "data_flow"}):
+        fine = settings.model_copy(update=change)
+        assert plan_phases(config.model_copy(update={"genome": fine}), Models())
+
+
 def test_bounds_beyond_the_models_are_refused_with_their_names() -> None:
     with pytest.raises(ConfigError, match=r"genome.shortest: expected a number from 1 to 4"):
         rehearse(configure(space="data_flow", shortest=5))

@@ -27,6 +27,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "gemma3_text": {**GROUPED, "sliding_window": 6, "layer_types": [
         "sliding_attention", "full_attention"
     ]},
+    "glm4": GROUPED,
     "cohere": {**GROUPED, "logit_scale": 0.3},
     "gpt_neox": {"hidden_size": 16, "intermediate_size": 24},
     "opt": {"hidden_size": 16, "ffn_dim": 24, "word_embed_proj_dim": 16},

@@ -83,6 +83,34 @@ def test_scaling_the_last_addition_of_an_unknown_layer_is_refused(
         host.run(Step("A", 0, after=2.0), hidden, calls, None)
 
 
+@torch.inference_mode()
+def test_what_a_norm_of_an_unknown_name_follows_is_not_taken_for_the_last_addition(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_host, "TAILS", ("mlp",))
+    for dtype in (torch.float32, torch.bfloat16):
+        host = LayerHost(deepcopy(make("gemma2").module).to(dtype))
+        hidden, calls = host.open(IDS, embed=True)
+        with pytest.raises(EvaluationError, match=r"Gemma2DecoderLayer: no part .* Use input_scal"):
+            host.run(Step("A", 0, after=2.0), hidden, calls, None)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "glm4", "gpt_neox", "opt"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_the_last_addition_is_known_however_coarse_the_numbers(
+    kind: str, dtype: torch.dtype, make: Make
+) -> None:
+    host = LayerHost(deepcopy(make(kind).module).to(dtype))
+    hidden, calls = host.open(IDS, embed=True)
+    none, once, twice = (
+        host.run(Step("A", 0, after=k), hidden, calls, None).double() for k in (0.0, 1.0, 2.0)
+    )
+    assert (once - none).abs().max() > 0.1
+    room = 0.05 if dtype == torch.bfloat16 else 1e-5
+    assert torch.allclose(twice - once, once - none, rtol=0, atol=room * float(twice.abs().max()))
+
+
 def test_broken_weights_are_no_reason_to_refuse(make: Make) -> None:
     module = deepcopy(make("llama").module)
     module.model.layers[0].mlp.down_proj.weight.data.fill_(float("nan"))

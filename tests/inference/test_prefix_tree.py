@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evomerge.genome import DataFlowSpace
 from evomerge.inference import batches, families, prefix_tree
 from evomerge.inference.layer_host import LayerHost
 from evomerge.inference.layer_path import LayerPath, LayerPool, find_steps
 from evomerge.inference.prefix_tree import Population, plant
 from evomerge.inference.scoring import Tally
 from evomerge.inference.transformers_model import TransformersModel
+from evomerge.recipe import find_hops
 
 Make = Callable[..., TransformersModel]
 Hops = Sequence[tuple[Any, int, float]]
@@ -107,6 +110,55 @@ def test_what_paths_have_in_common_is_computed_once_and_the_rest_is_remembered(
     assert (population.computed, population.asked) == (6, 9)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (2, 0, 1)])
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError])
+def test_who_fails_fails_alone(
+    error: type[Exception], order: tuple[int, ...], pool: LayerPool
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise error("layer B1")
+
+    expected = [LayerPath(pool, hops).score_tokens(ask()) for hops in FORK[:2]]
+    population = Population(pool, FORK)
+    pool.hosts["B"].layers[1].register_forward_hook(refuse)
+    for number in order:
+        member = population.member(number)
+        if number == 2:
+            with pytest.raises(error, match="layer B1"):
+                member.score_tokens(ask())
+            population.drop(number)
+        else:
+            assert member.score_tokens(ask()) == expected[number]
+
+
+def test_what_was_foretold_is_not_lost_when_somebody_fails(pool: LayerPool) -> None:
+    population = Population(pool, FORK)
+    population.drop(2)
+    population.member(0).score_tokens(ask())
+
+    def refuse(*_: Any) -> None:
+        raise MemoryError
+
+    with counting(pool) as runs:
+        hook = pool.hosts["B"].layers[1].register_forward_hook(refuse)
+        with pytest.raises(MemoryError):
+            population.member(2).score_tokens(ask())
+        hook.remove()
+        before = runs[0]
+        population.member(1).score_tokens(ask())
+        assert runs[0] == before
+
+
+def test_a_path_may_be_longer_than_calls_can_be_nested(pool: LayerPool) -> None:
+    ends = [("A", 0, 1.0), ("A", 1, 1.0)]
+    paths = [ends * 600, [*ends * 599, ("B", 0, 1.0), ("A", 1, 1.0)]]
+    population, requests = Population(pool, paths), [([3, 4, 5], [6])]
+    for number, hops in enumerate(paths):
+        alone = LayerPath(pool, hops).score_tokens(requests)
+        assert population.member(number).score_tokens(requests) == alone
+    assert (population.computed, population.asked) == (1202, 2400)
+
+
 def test_equal_paths_are_computed_once(pool: LayerPool) -> None:
     population = Population(pool, [FORK[1], FORK[1], FORK[1]])
     found = [population.member(number).score_tokens(ask()) for number in range(3)]
@@ -171,19 +223,16 @@ def test_texts_are_scored_and_written_as_alone(pool: LayerPool) -> None:
     assert population.computed < population.asked
 
 
-def grow(generator: random.Random, others: float, repeats: int = 2) -> tuple[Any, ...]:
-    """Make a path around A, of 12 layers, through a pool with B, that comes again."""
-    slots = [(model, layer) for model in "AB" for layer in range(12)] * repeats
-    chances = [0.98] * 12 + [others] * (len(slots) - 12)
-    chosen = [s for s, chance in zip(slots, chances, strict=True) if generator.random() < chance]
-    middle = [slot for slot in chosen if slot not in (("A", 0), ("A", 11))]
-    return find_steps([(*slot, 1.0) for slot in [("A", 0), *middle, ("A", 11)]])
-
-
-@pytest.mark.parametrize("others", [0.02, 0.05, 0.1])
-def test_the_first_stage_of_a_search_saves_more_than_half(others: float) -> None:
-    generator = random.Random(0)
-    paths = [grow(generator, others) for _ in range(64)]
+@pytest.mark.parametrize("repeats", [1, 2, 3])
+@pytest.mark.parametrize("depths", [(12, 12), (12, 16), (24, 24, 24)])
+def test_the_first_stage_of_a_search_saves_more_than_half(
+    depths: tuple[int, ...], repeats: int
+) -> None:
+    genome = DataFlowSpace(dict(zip("ABC", depths, strict=False)), repeats=repeats, scales="none")
+    rng = np.random.default_rng(0)
+    points = [genome.space.quantile(rng.random(len(genome.space))) for _ in range(64)]
+    hops = [find_hops(genome.decode(point)) for point in points]
+    paths = [find_steps([(hop.model, hop.layer, hop.scale) for hop in one]) for one in hops]
     root = plant({path: Tally([]) for path in paths})
     assert sum(map(len, paths)) > 2 * root.count_steps()
 

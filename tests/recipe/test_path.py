@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evomerge.errors import RecipeError
-from evomerge.recipe import Recipe, fingerprint_recipe, parse_recipe, read_yaml
-from evomerge.recipe.path import Hop, find_hops, has_scales, is_path, make_path
+from evomerge.recipe import Recipe, Slice, Source, fingerprint_recipe, parse_recipe, read_yaml
+from evomerge.recipe.path import Hop, describe_path, find_hops, has_scales, is_path, make_path
 
 HOPS = st.lists(
     st.builds(
@@ -34,6 +34,15 @@ slices:
 
 def read(text: str = YAML, **changes: Any) -> Recipe:
     return parse_recipe(read_yaml(text, "test") | changes)[0]
+
+
+def test_a_path_is_told_in_a_line() -> None:
+    assert describe_path(read()) == "a 0-2, b 1-2 × 0.8, a 3 × 1.1"
+    merge = Recipe("linear", (Slice((Source("a"), Source("b"))),))
+    hops = [Hop("/x/models/base", 0), Hop(merge, 1, 0.123456), Hop("/y/models/base", 2)]
+    assert (
+        describe_path(make_path(hops)) == "/x/models/base 0, the merge 1 × 0.123, /y/models/base 2"
+    )
 
 
 def test_a_slices_scale_is_that_of_its_first_layer() -> None:
