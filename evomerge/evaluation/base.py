@@ -1,6 +1,7 @@
 """The contract of evaluators: a subject and items in, one score per item out."""
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
@@ -215,6 +216,6 @@ def build_evaluator(name: str, options: Mapping[str, Any], task: str) -> Evaluat
     except (TypeError, ValueError) as error:
         raise EvaluationError(f"task {task}: {name}: {error}", "Check the task's options") from None
     except EvaluationError as error:
-        if error.what.startswith("task "):
-            raise
+        if re.search(rf"\b{re.escape(task)}\b", error.what):
+            raise  # it says already where it is
         raise EvaluationError(f"task {task}: {error.what}", error.hint) from None
