@@ -3,7 +3,7 @@
 A base that has seen a whiff of a skill, a specialist of the language of capital letters, and a
 specialist of the skill that only ever answers in small letters: a miniature of the models in
 Evolutionary Optimization of Model Merging Recipes (Akiba et al., 2024,
-https://arxiv.org/abs/2403.13187). One thread, about seventy CPU seconds. A seed is accepted or
+https://arxiv.org/abs/2403.13187). One thread, about two CPU minutes. A seed is accepted or
 refused by what its base scores, before any specialist is trained, never by what a merge scores.
 """
 
