@@ -126,6 +126,19 @@ class JobResult:
     outcomes: tuple[Outcome, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a genome comes from.
+
+    Attributes:
+        how: 'mutant', 'merger', 'known', …; empty where it was drawn from a distribution.
+        parents: places of its parents in the order of asking, from 0.
+    """
+
+    how: str = ""
+    parents: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluated:
     """A genome and what it earned: what a searcher is told.
@@ -137,6 +150,11 @@ class Evaluated:
         items_seen: on how many items the objectives rest.
         failure: why the candidate failed; empty when it did not.
         raced_out: it was dropped before it had met all items; it ranks below all that were not.
+        overall: the one number by which candidates of several goals are ranked where an order is
+            needed; the first objective where absent.
+        violation: by how much bounds are missed, >= 0; what misses them by less ranks higher.
+        measures: what else is known of its answers, by name: 'task' -> mean score in the
+            evaluator's own unit, 'task/measure' -> a measure of its audit.
     """
 
     genome: "Genome"
@@ -145,6 +163,9 @@ class Evaluated:
     items_seen: int = 0
     failure: str = ""
     raced_out: bool = False
+    overall: float | None = None
+    violation: float = 0.0
+    measures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def standing(self) -> int:
@@ -155,6 +176,10 @@ class Evaluated:
 
     @property
     def rank_key(self) -> tuple[float, ...]:
-        """Standing, then objectives, NaN at minus infinity: greater is better, always."""
-        values = (-math.inf if math.isnan(value) else value for value in self.objectives)
-        return (float(self.standing), *values)
+        """Standing, bounds met, then the overall objective: greater is better, always."""
+        overall = self.objectives[0] if self.overall is None else self.overall
+        return (
+            float(self.standing),
+            -self.violation,
+            -math.inf if math.isnan(overall) else overall,
+        )

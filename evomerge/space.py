@@ -103,6 +103,9 @@ class SearchSpace:
 
     Args:
         genes: at least one, names distinct, low < high or several different choices.
+        known: points worth trying first, by name: what people would do without searching.
+        metric: the inner product of two points' merges, as a symmetric matrix of shape
+            (genes, genes) over gene *values*; the identity where absent.
 
     Attributes:
         choosing: which genes have choices: bool, shape (genes,).
@@ -111,7 +114,13 @@ class SearchSpace:
         ValueError: when that does not hold, or a gene begins with or needs what there is not.
     """
 
-    def __init__(self, genes: Sequence[Gene]) -> None:
+    def __init__(
+        self,
+        genes: Sequence[Gene],
+        *,
+        known: "Mapping[str, Genome] | None" = None,
+        metric: "NDArray[np.float64] | None" = None,
+    ) -> None:
         if not genes or not all(gene.has_room() for gene in genes):
             raise ValueError(
                 "a search space needs at least one gene, each with low < high or several choices"
@@ -122,6 +131,8 @@ class SearchSpace:
             raise ValueError(problem)
         self.genes = tuple(genes)
         self.choosing = np.array([bool(gene.choices) for gene in genes])
+        self.known = {name: self.settle(point) for name, point in (known or {}).items()}
+        self.metric = metric
 
     def __len__(self) -> int:
         return len(self.genes)
@@ -162,6 +173,16 @@ class SearchSpace:
     def effective(self, genome: "Genome") -> "NDArray[np.bool_]":
         """Tell which genes have an effect at a point, shape (genes,); see `Gene.needs`."""
         return self._in_effect(self.decode(genome))
+
+    def blend(self, points: "Sequence[Genome]", rng: np.random.Generator) -> "Genome":
+        """Return a child of several points, shape (genes,).
+
+        Numbers are the parents' means, choices one parent's at random. A space whose points can be
+        merged into each other returns the merger instead.
+        """
+        stacked = np.array(points)
+        lots = rng.integers(len(stacked), size=len(self))
+        return np.where(self.choosing, stacked[lots, np.arange(len(self))], stacked.mean(axis=0))
 
     def _in_effect(self, values: Mapping[str, Choice]) -> "NDArray[np.bool_]":
         on: dict[str, bool] = {}

@@ -159,6 +159,10 @@ class ExecutorSettings(Document):
 class RunConfig(Document):
     """A whole run.
 
+    `objectives` names the tasks that are goals of their own; without it there is one goal, the
+    weighted mean of all tasks, or each task is one where the searcher is for several. `constraints`
+    says what a task must at least have: a number, 'parent' (the best of them) or 'parent - 0.01'.
+
     The keys `limit` (of search items), `num_fewshot`, `shuffle` (passed over in its own files, else
     refused: items are always drawn by seed), `random_init`, `apply_chat_template` and
     `fewshot_as_multiturn` are mergekit-evolve's. `RUN_WIDE` are the default for every task.
@@ -171,6 +175,8 @@ class RunConfig(Document):
     search: SearchSettings = Field(default_factory=SearchSettings)
     items: ItemSettings = Field(default_factory=ItemSettings)
     executor: ExecutorSettings = Field(default_factory=ExecutorSettings)
+    objectives: list[str] = Field(default_factory=list)
+    constraints: dict[str, float | str] = Field(default_factory=dict)
     finalists: int = Field(default=5, ge=1)
     effort: Literal["quick", "normal", "thorough"] = "normal"
     racing: RacingSettings | bool | None = None

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from evomerge.checkpoints.loading import find_device
@@ -53,13 +54,16 @@ def build_genome(config: RunConfig, models: Models) -> Encoding:
     return plan_phases(config, models)[0].make(None)
 
 
-def build_searcher(config: RunConfig, space: SearchSpace, phase: int = 0) -> Searcher:
+def build_searcher(
+    config: RunConfig, space: SearchSpace, phase: int = 0, folder: Path | None = None
+) -> Searcher:
     """Make the searcher.
 
     Args:
         config: the run file.
         space: what is searched.
         phase: number of the part of the search, each of which has draws of its own.
+        folder: of the run, for searchers that keep a log; None where nothing is searched.
 
     Raises:
         ConfigError: an option has an impossible value.
@@ -69,6 +73,8 @@ def build_searcher(config: RunConfig, space: SearchSpace, phase: int = 0) -> Sea
     options = settings.options
     if config.random_init and "mean" in inspect.signature(make).parameters:
         options = {"mean": "random"} | options
+    if folder and "log" in inspect.signature(make).parameters:
+        options = {"log": folder / f"exchanges-{phase}.jsonl"} | options
     try:
         return make(space, seed=config.seed + phase, **options)
     except (TypeError, ValueError, AssertionError) as error:

@@ -78,7 +78,7 @@ def _search(
 ) -> tuple[list[Trial], Progressed]:
     """Carry out a phase; return its short list, and how far the search is."""
     genome = phase.make(start.recipe if start else None)
-    searcher = build_searcher(config, genome.space, number)
+    searcher = build_searcher(config, genome.space, number, trials.store.folder)
     batch = config.items.batch
     state = search(
         searcher,

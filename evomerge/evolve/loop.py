@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from evomerge.evolve.estimators import make_estimator
 from evomerge.evolve.phases import Encoding
 from evomerge.evolve.racing import Heat, draw_items
 from evomerge.evolve.trials import RIVAL, Trial, Trials
-from evomerge.records import Evaluated, Race
+from evomerge.records import Evaluated, Origin, Race
 from evomerge.search import Searcher
 from evomerge.types import Progress
 
@@ -84,9 +85,16 @@ def search(  # noqa: PLR0913 - a part of a search, and all it begins with
     while searcher.asked < evaluations:
         first = after.candidates + searcher.asked
         points = searcher.ask(min(searcher.batch, evaluations - searcher.asked))
+        born = searcher.origins[-len(points) :]
         cohort = [
-            Trial(f"candidate {first + k}", genome.decode(point), point, phase)
-            for k, point in enumerate(points)
+            Trial(
+                f"candidate {first + k}",
+                genome.decode(point),
+                point,
+                phase,
+                _name(origin, after.candidates),
+            )
+            for k, (point, origin) in enumerate(zip(points, born, strict=True))
         ]
         items = draw_items(trials.tasks, "search", batch=batch, seed=trials.seed, round_=round_)
         heat = Heat(items, race)
@@ -104,7 +112,22 @@ def search(  # noqa: PLR0913 - a part of a search, and all it begins with
         round_ += 1
     if progress:
         progress.end()
+    _keep(searcher, trials, after.candidates)
     return Progressed(incumbent, round_, after.candidates + evaluations, leaders[::-1])
+
+
+def _name(origin: Origin, before: int) -> dict[str, Any]:
+    """Return an origin as people read it: candidates by their labels."""
+    if not origin.how:
+        return {}
+    return {"how": origin.how, "of": [f"candidate {before + k}" for k in origin.parents]}
+
+
+def _keep(searcher: Searcher, trials: Trials, before: int) -> None:
+    """Record what the searcher's archive holds in the end."""
+    why = {f"candidate {before + place}": reason for place, reason in searcher.elites()}
+    rows = trials.store.candidates("search") if why else []
+    trials.store.keep({row.number: why[row.label] for row in rows if row.label in why})
 
 
 def _meet_again(incumbent: Incumbent, trials: Trials, round_: int, heat: Heat) -> Incumbent:

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from evomerge.errors import StoreError
 from evomerge.evaluation import Task
 from evomerge.evaluation.task import SEALED
 from evomerge.evolve.cohorts import gather
-from evomerge.evolve.objective import weigh
+from evomerge.evolve.objective import Goals, Worth, judge
 from evomerge.evolve.racing import Heat, Places, draw_items, estimate_objective
 from evomerge.executors import Executor
 from evomerge.recipe import Recipe, fingerprint_recipe
@@ -37,12 +37,14 @@ class Trial:
         recipe: how it is made.
         genome: that made the recipe, if one did.
         phase: of a search in several: which of them asks for it.
+        origin: how its genome came about, 'how', and of which trials, 'of': labels.
     """
 
     label: str
     recipe: Recipe
     genome: "Genome | None" = None
     phase: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Trials:
@@ -56,6 +58,10 @@ class Trials:
         seed: of the run.
         progress: told of every finished trial.
         estimator: of the objective of dropped candidates; see evomerge.evolve.estimators.
+        goals: what candidates are judged by.
+
+    Attributes:
+        goals: the same; bounds that hang on the parents are known once those were evaluated.
     """
 
     def __init__(
@@ -67,7 +73,9 @@ class Trials:
         seed: int,
         progress: Progress | None = None,
         estimator: str = "mean",
+        goals: Goals | None = None,
     ) -> None:
+        self.goals = goals or Goals()
         self.store = store
         self.tasks = tuple(tasks)
         self.executor = executor
@@ -170,6 +178,7 @@ class Trials:
                 error="",
                 seconds={},
                 phase=trial.phase,
+                origin=trial.origin,
             )
             for k, (trial, fingerprint) in enumerate(zip(trials, fingerprints, strict=True))
         ]
@@ -216,6 +225,8 @@ class Trials:
             items=before.items,
             audit=before.audit,
             rival=before.rival,
+            goals=before.goals,
+            violation=before.violation,
         )
         self._note(rows[0].stage, None, len(mine))
 
@@ -225,9 +236,10 @@ class Trials:
         """Record what became of a merge; return its objective, and how many candidates it is."""
         mine = [row for row in rows if row.fingerprint == outcome.fingerprint]
         keys = {task.name: task.key for task in self.tasks}
-        objective, count = None, 0
+        worth, count = None, 0
         if not outcome.failure:
-            objective, count = self._judge(outcome, split, heat)
+            worth, count = self._judge(outcome, split, heat)
+        objective = worth.overall if worth else None
         self.store.record(
             [row.number for row in mine],
             outcome.fingerprint,
@@ -239,21 +251,24 @@ class Trials:
             audit=outcome.audit,
             rival=heat.rival if outcome.raced_out else "",
             layers=outcome.layers,
+            goals=worth.goals if worth else None,
+            violation=worth.violation if worth else 0.0,
         )
         return None if outcome.raced_out else objective, len(mine)
 
-    def _judge(self, outcome: Outcome, split: str, heat: Heat) -> tuple[float, int]:
-        """Return objective and number of items, of what the store and an outcome know together."""
+    def _judge(self, outcome: Outcome, split: str, heat: Heat) -> tuple[Worth, int]:
+        """Return worth and number of items, of what the store and an outcome know together."""
         if outcome.raced_out:
             count = sum(map(len, outcome.scores.values()))
             if heat.estimate:
-                return heat.estimate(outcome.scores), count
-            return estimate_objective(self.tasks, outcome.scores, heat.rival_scores), count
+                return Worth(heat.estimate(outcome.scores)), count
+            found = estimate_objective(self.tasks, outcome.scores, heat.rival_scores)
+            return Worth(found), count
         known = self.item_scores(outcome.fingerprint, split)
         scores = {name: {**known[name], **outcome.scores.get(name, {})} for name in known}
         scores = _only(scores, self.tasks, split, heat)
-        means = {name: math.fsum(found.values()) / len(found) for name, found in scores.items()}
-        return weigh(self.tasks, means), sum(map(len, scores.values()))
+        worth = judge(self.tasks, _means(scores), self.goals)
+        return worth, sum(map(len, scores.values()))
 
     def _note(self, stage: str, objective: float | None, steps: int) -> None:
         if stage == RIVAL:
@@ -272,9 +287,18 @@ class Trials:
             for task in self.tasks
             for key, score in found[task.name].items()
         }
-        genome = trial.genome
-        raced_out = row.state == RACED_OUT
-        return Evaluated(genome, (objective,), signed, row.items, row.error, raced_out)  # type: ignore[arg-type]  # parents and defaults have no genome; no searcher is told of them
+        audit = {f"{t}/{name}": v for t, found in row.audit.items() for name, v in found.items()}
+        return Evaluated(
+            trial.genome,  # type: ignore[arg-type]  # parents and defaults have no genome; no searcher is told of them
+            tuple(row.goals.values()) or (objective,) * max(1, len(self.goals.names)),
+            signed,
+            row.items,
+            row.error,
+            row.state == RACED_OUT,
+            overall=objective,
+            violation=row.violation,
+            measures=_means(found) | audit,
+        )
 
 
 def _is_open(row: CandidateRow) -> bool:
@@ -284,6 +308,11 @@ def _is_open(row: CandidateRow) -> bool:
     what failed elsewhere is tried again by the next sitting.
     """
     return row.state == "asked" or (row.state == "failed" and row.stage not in SETTLED)
+
+
+def _means(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Return task -> mean score, of the tasks that have any."""
+    return {name: math.fsum(all_.values()) / len(all_) for name, all_ in scores.items() if all_}
 
 
 def _only(

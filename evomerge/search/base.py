@@ -7,14 +7,20 @@ models. Subclasses write `_ask` and `_tell` only.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from evomerge.records import Evaluated
+from evomerge.records import Evaluated, Origin
 from evomerge.registry import Registry
 from evomerge.space import SearchSpace
 
 if TYPE_CHECKING:
     from evomerge.types import Genome
+
+
+Kind = Literal["continuous", "mixed", "multi_objective", "per_item"]
+"""Problems: of numbers, of choices (beside numbers), of several goals, of niches among items."""
+MANY = 100
+"""Most goals, where there is no limit."""
 
 
 class Searcher(ABC):
@@ -33,7 +39,16 @@ class Searcher(ABC):
         told: results received so far.
         duplicates: genomes proposed that had been proposed before.
         best: the best result so far, None before any finite one.
+        origins: where every genome asked so far comes from, in order.
+        kinds: of the problems it is made for; on those it beats random search.
+        goals: the least and the most objectives it can be told of. One that knows of one goal only
+            takes several as their weighted mean.
+        looks_at_items: it needs every candidate's score of every item, so that nothing is raced.
     """
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"continuous"})
+    goals: ClassVar[tuple[int, int]] = (1, 1)
+    looks_at_items: ClassVar[bool] = False
 
     def __init__(self, space: SearchSpace, *, seed: int = 0) -> None:
         self.space = space
@@ -43,6 +58,8 @@ class Searcher(ABC):
         self.told = 0
         self.duplicates = 0
         self.best: Evaluated | None = None
+        self.origins: list[Origin] = []
+        self._born: list[Origin] = []
         self._seen: set[bytes] = set()
 
     @property
@@ -52,7 +69,9 @@ class Searcher(ABC):
 
     def ask(self, count: int | None = None) -> "list[Genome]":
         """Propose `count` genomes (a batch, if absent), each of shape (dimension,) in [0, 1]."""
+        self._born = []
         points = self._ask(self.batch if count is None else count)
+        self.origins += self._born or [Origin()] * len(points)
         genomes = [self.space.settle(point) for point in points]
         for genome in genomes:
             key = genome.tobytes()
@@ -73,9 +92,13 @@ class Searcher(ABC):
         """Return genomes worth a look besides the best seen, such as a distribution's mean."""
         return []
 
+    def elites(self) -> list[tuple[int, str]]:
+        """Return what an archive holds: place in the order of asking, and why it is kept."""
+        return []
+
     @abstractmethod
     def _ask(self, count: int) -> "list[Genome]":
-        """Propose `count` genomes."""
+        """Propose `count` genomes; where they come from may be said in `_born`, one each."""
 
     @abstractmethod
     def _tell(self, results: Sequence[Evaluated]) -> None:

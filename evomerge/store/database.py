@@ -114,9 +114,10 @@ class RunStore:
                 genome = _text(list(row.genome)) if row.genome is not None else None
                 write(
                     "INSERT INTO candidates (number, round, stage, phase, label, genome, recipe,"
-                    " fingerprint, state, asked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'asked', ?)",
+                    " fingerprint, origin, state, asked)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'asked', ?)",
                     (row.number, row.round, row.stage, row.phase, row.label, genome,
-                     _text(row.recipe), row.fingerprint, now),
+                     _text(row.recipe), row.fingerprint, _text(row.origin), now),
                 )  # fmt: skip
 
     def record(  # noqa: PLR0913 - all that becomes of a merge, in one transaction
@@ -132,6 +133,8 @@ class RunStore:
         audit: Mapping[str, Mapping[str, float]] | None = None,
         rival: str = "",
         layers: tuple[int, int] = (0, 0),
+        goals: Mapping[str, float] | None = None,
+        violation: float = 0.0,
     ) -> None:
         """Record what became of a merge, for every candidate that it is.
 
@@ -146,6 +149,8 @@ class RunStore:
             audit: task -> measure -> value, what looks wrong about its answers.
             rival: who was clearly better, where the merge was raced out.
             layers: run, and asked for; told with the first of the candidates.
+            goals: goal -> objective, where there are several.
+            violation: by how much bounds are missed.
         """
         state = "failed" if error else RACED_OUT if rival else "done"
         with self._transaction() as write:
@@ -160,7 +165,8 @@ class RunStore:
                 write(
                     "UPDATE candidates SET state = ?, objective = ?, items = ?, error = ?,"
                     " seconds = ?, audit = ?, rival = ?, layers_run = layers_run + ?,"
-                    " layers_asked = layers_asked + ?, finished = ? WHERE number = ?",
+                    " layers_asked = layers_asked + ?, goals = ?, violation = ?, finished = ?"
+                    " WHERE number = ?",
                     (
                         state,
                         objective,
@@ -171,10 +177,18 @@ class RunStore:
                         rival,
                         run,
                         asked,
+                        _text(goals or {}),
+                        violation,
                         time.time(),
                         number,
                     ),
                 )
+
+    def keep(self, elites: Mapping[int, str]) -> None:
+        """Record why candidates, by number, are in the archive that the search ends with."""
+        with self._transaction() as write:
+            for number, why in elites.items():
+                write("UPDATE candidates SET elite = ? WHERE number = ?", (why, number))
 
     def candidates(
         self,

@@ -134,3 +134,12 @@ def m006_phases(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE candidates ADD COLUMN phase TEXT NOT NULL DEFAULT ''")
     for name in ("layers_run", "layers_asked"):
         connection.execute(f"ALTER TABLE candidates ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+
+
+@step
+def m007_goals(connection: sqlite3.Connection) -> None:
+    """One number per goal, by how much bounds are missed, where from, and why it was kept."""
+    connection.execute("ALTER TABLE candidates ADD COLUMN goals TEXT NOT NULL DEFAULT '{}'")
+    connection.execute("ALTER TABLE candidates ADD COLUMN violation REAL NOT NULL DEFAULT 0")
+    connection.execute("ALTER TABLE candidates ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'")
+    connection.execute("ALTER TABLE candidates ADD COLUMN elite TEXT NOT NULL DEFAULT ''")

@@ -63,6 +63,10 @@ class CandidateRow:
         phase: of a search in several: which of them asked for it.
         layers: how many layers were run, and how many would have been if paths shared nothing;
             what a cohort shares is told with its first candidate.
+        goals: goal -> objective, higher is better; empty where there is one goal only.
+        violation: by how much bounds are missed.
+        origin: how it came about, 'how', and of which candidates, 'of': labels.
+        elite: why the archive of the search kept it to the end; empty where it did not.
     """
 
     number: int
@@ -81,6 +85,10 @@ class CandidateRow:
     rival: str = ""
     phase: str = ""
     layers: tuple[int, int] = (0, 0)
+    goals: Mapping[str, float] = field(default_factory=dict)
+    violation: float = 0.0
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    elite: str = ""
 
 
 def read_run(connection: sqlite3.Connection) -> RunRow | None:
@@ -108,7 +116,8 @@ def read_candidates(
     """Return candidates in order of number; of a stage, a round, a merge if these are given."""
     rows = connection.execute(
         "SELECT number, round, stage, label, genome, recipe, fingerprint, state, objective, items,"
-        " error, seconds, audit, rival, phase, layers_run, layers_asked FROM candidates"
+        " error, seconds, audit, rival, phase, layers_run, layers_asked, goals, violation, origin,"
+        " elite FROM candidates"
         " WHERE (?1 IS NULL OR stage = ?1)"
         " AND (?2 IS NULL OR round = ?2) AND (?3 IS NULL OR fingerprint = ?3) ORDER BY number",
         (stage, round_, fingerprint),
@@ -129,7 +138,7 @@ def read_scores(
 
 def _candidate(row: tuple[Any, ...]) -> CandidateRow:
     number, round_, stage, label, genome, recipe, fingerprint, state, objective, items, *rest = row
-    error, seconds, audit, rival, phase, *layers = rest
+    error, seconds, audit, rival, phase, run, asked, goals, violation, origin, elite = rest
     return CandidateRow(
         number=number,
         round=round_,
@@ -146,5 +155,9 @@ def _candidate(row: tuple[Any, ...]) -> CandidateRow:
         audit=json.loads(audit),
         rival=rival,
         phase=phase,
-        layers=(layers[0], layers[1]),
+        layers=(run, asked),
+        goals=json.loads(goals),
+        violation=violation,
+        origin=json.loads(origin),
+        elite=elite,
     )
