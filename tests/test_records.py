@@ -66,3 +66,12 @@ def test_raced_out_stands_between_failed_and_finished_whatever_was_estimated(
     for lower, upper in pairwise(ordered):
         same = lower.standing == upper.standing
         assert not same or lower.objectives <= upper.objectives
+
+
+def test_bounds_come_before_the_overall_objective_and_that_before_the_goals() -> None:
+    good = Evaluated(np.zeros(1), (0.1, 0.2), overall=0.15)
+    better = Evaluated(np.zeros(1), (0.0, 0.9), overall=0.45)
+    outside = Evaluated(np.zeros(1), (1.0, 1.0), overall=1.0, violation=0.01)
+    further = Evaluated(np.zeros(1), (1.0, 1.0), overall=1.0, violation=0.02)
+    ordered = sorted([outside, better, further, good], key=lambda result: result.rank_key)
+    assert ordered == [further, outside, good, better]

@@ -194,3 +194,18 @@ def test_gene_without_effect_silences_those_that_need_it() -> None:
     assert space.settle(off).tolist() == [0.25, 0.75, 0.25, 0.7]
     assert space.effective(np.array([0.9, 0.1, 0.8, 0.7])).tolist() == [True, True, False, True]
     assert space.effective(np.array([0.9, 0.9, 0.8, 0.7])).all()
+
+
+def test_known_points_are_settled() -> None:
+    space = SearchSpace([SWITCH, Gene("size", needs="on")], known={"off": np.array([0.1, 0.9])})
+    assert np.array_equal(space.known["off"], [0.25, 0.5])
+
+
+@settings(deadline=None, max_examples=50)
+@given(points=st.lists(st.lists(st.floats(0, 1), min_size=2, max_size=2), min_size=1, max_size=4))
+def test_child_has_its_parents_mean_and_one_of_their_choices(points: list[list[float]]) -> None:
+    space = SearchSpace([Gene("kind", choices=("x", "y", "z")), Gene("size")])
+    parents = [space.settle(np.array(point)) for point in points]
+    child = space.blend(parents, np.random.default_rng(3))
+    assert child[0] in [parent[0] for parent in parents]
+    assert child[1] == pytest.approx(np.mean([parent[1] for parent in parents]))

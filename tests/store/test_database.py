@@ -253,3 +253,18 @@ def test_effort_adds_up_over_sittings_and_the_verdict_stays(tmp_path: Path) -> N
         (text,) = connection.execute("SELECT verdict FROM run").fetchone()
     connection.close()
     assert json.loads(text) == {"sentence": "so"}
+
+
+def test_goals_bounds_and_where_a_candidate_comes_from_are_on_record(tmp_path: Path) -> None:
+    begin(tmp_path)
+    origin = {"how": "mutant", "of": ["candidate 0"]}
+    with open_store(tmp_path, write=True) as store:
+        store.ask([row(0), row(1, origin=origin)])
+        store.record(
+            [1], "f1", {}, objective=0.5, items=2, goals={"b": 0.25, "a": 1.0}, violation=0.1
+        )
+        store.keep({1: "best of a"})
+        plain, kept = store.candidates()
+    assert (plain.goals, plain.violation, plain.origin, plain.elite) == ({}, 0.0, {}, "")
+    assert list(kept.goals.items()) == [("b", 0.25), ("a", 1.0)]
+    assert (kept.violation, kept.origin, kept.elite) == (0.1, origin, "best of a")
