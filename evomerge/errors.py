@@ -8,6 +8,7 @@ EvoMergeException                exit code 1
 ├── CheckpointError              a model folder is missing, damaged or of another shape
 ├── OutputError                  a result cannot be written: no permission, no space
 ├── EvaluationError              a task, its items or its scores are unusable
+├── EndpointError                a language-model endpoint is down, slow, or refuses
 ├── ExecutorError                workers cannot be started or kept alive
 ├── StoreError                   the run store cannot be read or written
 ├── UnknownName                  exit code 2   nothing is registered under that name
@@ -55,9 +56,10 @@ class InvalidDocument(EvoMergeException):
     exit_code = 2
     kind = "document"
 
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+    def __init__(self, source: str, problems: Iterable[Problem], *, kind: str = "") -> None:
         self.source = source
         self.problems = tuple(problems)
+        self.kind = kind or self.kind
         count = len(self.problems)
         head = f"{source}: {count} problem{'s' if count != 1 else ''} in this {self.kind}"
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
@@ -86,6 +88,10 @@ class OutputError(EvoMergeException):
 
 class EvaluationError(EvoMergeException):
     """A task whose items, metric or scores cannot be used."""
+
+
+class EndpointError(EvoMergeException):
+    """A language-model endpoint that is down, slow, refuses, or talks nonsense."""
 
 
 class ExecutorError(EvoMergeException):

@@ -155,6 +155,7 @@ class Evaluated:
         violation: by how much bounds are missed, >= 0; what misses them by less ranks higher.
         measures: what else is known of its answers, by name: 'task' -> mean score in the
             evaluator's own unit, 'task/measure' -> a measure of its audit.
+        item_weights: how much each item's score counts, >= 0, by item key; all alike where absent.
     """
 
     genome: "Genome"
@@ -166,6 +167,7 @@ class Evaluated:
     overall: float | None = None
     violation: float = 0.0
     measures: Mapping[str, float] = field(default_factory=dict)
+    item_weights: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def standing(self) -> int:

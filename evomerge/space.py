@@ -8,7 +8,7 @@ Many points decode to the same values. `settle` returns the one that stands for 
 Different values may still make equal recipes, which only their fingerprints tell.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -105,7 +105,8 @@ class SearchSpace:
         genes: at least one, names distinct, low < high or several different choices.
         known: points worth trying first, by name: what people would do without searching.
         metric: the inner product of two points' merges, as a symmetric matrix of shape
-            (genes, genes) over gene *values*; the identity where absent.
+            (genes, genes) over gene *values*, or what makes it when it is first asked for; the
+            identity where absent.
 
     Attributes:
         choosing: which genes have choices: bool, shape (genes,).
@@ -114,12 +115,15 @@ class SearchSpace:
         ValueError: when that does not hold, or a gene begins with or needs what there is not.
     """
 
+    _dependent = False
+    """Whether there are points at which a gene has no effect."""
+
     def __init__(
         self,
         genes: Sequence[Gene],
         *,
         known: "Mapping[str, Genome] | None" = None,
-        metric: "NDArray[np.float64] | None" = None,
+        metric: "NDArray[np.float64] | Callable[[], NDArray[np.float64]] | None" = None,
     ) -> None:
         if not genes or not all(gene.has_room() for gene in genes):
             raise ValueError(
@@ -131,11 +135,22 @@ class SearchSpace:
             raise ValueError(problem)
         self.genes = tuple(genes)
         self.choosing = np.array([bool(gene.choices) for gene in genes])
+        self._start = np.array([gene.beginning for gene in genes], dtype=np.float64)
+        self._low, self._high = np.array([(gene.low, gene.high) for gene in genes]).T
+        self._span = np.where(self.choosing, 1.0, self._high - self._low)
+        self._dependent = self._dependent or any(gene.needs for gene in genes)
         self.known = {name: self.settle(point) for name, point in (known or {}).items()}
-        self.metric = metric
+        self._metric = metric
 
     def __len__(self) -> int:
         return len(self.genes)
+
+    @property
+    def metric(self) -> "NDArray[np.float64] | None":
+        """The inner product of two points' merges, see above."""
+        if callable(self._metric):
+            self._metric = self._metric()
+        return self._metric
 
     def clip(self, genome: "Genome") -> "Genome":
         """Return the nearest point of the unit cube, shape (genes,)."""
@@ -143,7 +158,7 @@ class SearchSpace:
 
     def start(self) -> "Genome":
         """Return the point that a search begins with or near, shape (genes,)."""
-        return np.array([gene.beginning for gene in self.genes], dtype=np.float64)
+        return self._start.copy()
 
     def quantile(self, shares: "NDArray[np.float64]") -> "Genome":
         """Return `Gene.quantile` of every gene; uniform `shares`, shape (genes,), draw a point."""
@@ -152,10 +167,12 @@ class SearchSpace:
 
     def decode(self, genome: "Genome") -> dict[str, Choice]:
         """Map a point of the unit cube to {gene name: number in [low, high], or choice}."""
-        point = self.clip(genome)
-        if point.shape != (len(self),):
-            raise ValueError(f"genome has shape {point.shape}, the space has {len(self)} genes")
-        return {gene.name: gene.value(p) for gene, p in zip(self.genes, point, strict=True)}
+        point = self._read(genome)
+        numbers = self._numbers(point).tolist()
+        return {
+            gene.name: gene.value(point[k]) if gene.choices else numbers[k]
+            for k, gene in enumerate(self.genes)
+        }
 
     def encode(self, values: Mapping[str, Choice]) -> "Genome":
         """Map {gene name: value} back to the unit cube; numbers outside a range are clipped."""
@@ -167,11 +184,18 @@ class SearchSpace:
         Every value lies at its own place (a choice in the middle of its part, a number rounded as
         it is decoded), and genes without effect where a search begins.
         """
-        values = self.decode(genome)
-        return np.where(self._in_effect(values), self.encode(values), self.start())
+        point = self._read(genome)
+        settled = self.clip((self._numbers(point) - self._low) / self._span)
+        for k in np.flatnonzero(self.choosing):
+            settled[k] = self.genes[k].place(self.genes[k].value(point[k]))
+        if not self._dependent:
+            return settled
+        return np.where(self._in_effect(self.decode(settled)), settled, self._start)
 
     def effective(self, genome: "Genome") -> "NDArray[np.bool_]":
         """Tell which genes have an effect at a point, shape (genes,); see `Gene.needs`."""
+        if not self._dependent:
+            return np.ones(len(self), dtype=np.bool_)
         return self._in_effect(self.decode(genome))
 
     def blend(self, points: "Sequence[Genome]", rng: np.random.Generator) -> "Genome":
@@ -183,6 +207,17 @@ class SearchSpace:
         stacked = np.array(points)
         lots = rng.integers(len(stacked), size=len(self))
         return np.where(self.choosing, stacked[lots, np.arange(len(self))], stacked.mean(axis=0))
+
+    def _read(self, genome: "Genome") -> "Genome":
+        point = self.clip(genome)
+        if point.shape != (len(self),):
+            raise ValueError(f"genome has shape {point.shape}, the space has {len(self)} genes")
+        return point
+
+    def _numbers(self, point: "Genome") -> "NDArray[np.float64]":
+        """Return the values of numbers, rounded; of choices anything."""
+        values: NDArray[np.float64] = np.round(self._low + point * self._span, DIGITS)
+        return np.clip(values, self._low, self._high)
 
     def _in_effect(self, values: Mapping[str, Choice]) -> "NDArray[np.bool_]":
         on: dict[str, bool] = {}

@@ -1,7 +1,8 @@
 """The words the floors share: aliases and Protocols, no code.
 
 A `LanguageModel` is all that evaluation knows of a model; `Genome` is all that search knows of a
-merge; `Progress` is all that a long computation knows of the screen.
+merge; `Ask` is all that it knows of a language model that advises it; `Progress` is all that a
+long computation knows of the screen.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +22,15 @@ ItemScore: TypeAlias = float
 
 ScoreRequest: TypeAlias = tuple[str, str]
 """(context, continuation): the continuation's log-likelihood given the context is asked for."""
+
+Message: TypeAlias = dict[str, str]
+"""A turn of a conversation: its 'role' (system, user, assistant) and its 'content'."""
+
+Reply: TypeAlias = tuple[str, dict[str, Any]]
+"""An answer, and what is told of it: 'model', 'usage' in tokens."""
+
+Ask: TypeAlias = Callable[[Sequence[Message]], Reply]
+"""A language model as a conversation partner, whatever runs it."""
 
 
 class LanguageModel(Protocol):

@@ -6,8 +6,8 @@ models. Subclasses write `_ask` and `_tell` only.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from evomerge.records import Evaluated, Origin
 from evomerge.registry import Registry
@@ -43,7 +43,7 @@ class Searcher(ABC):
         kinds: of the problems it is made for; on those it beats random search.
         goals: the least and the most objectives it can be told of. One that knows of one goal only
             takes several as their weighted mean.
-        looks_at_items: it needs every candidate's score of every item, so that nothing is raced.
+        looks_at_items: every candidate must meet every item, so that nothing is raced.
     """
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"continuous"})
@@ -61,6 +61,19 @@ class Searcher(ABC):
         self.origins: list[Origin] = []
         self._born: list[Origin] = []
         self._seen: set[bytes] = set()
+
+    @classmethod
+    def resolve_paths(
+        cls, options: Mapping[str, Any], resolve: Callable[[str], str]
+    ) -> dict[str, Any]:
+        """Return the options with the paths among them as they are meant.
+
+        Args:
+            options: as a run file states them.
+            resolve: makes a path absolute that exists in the run file's folder.
+        """
+        del resolve
+        return dict(options)
 
     @property
     def dimension(self) -> int:
@@ -92,6 +105,22 @@ class Searcher(ABC):
         """Return genomes worth a look besides the best seen, such as a distribution's mean."""
         return []
 
+    @property
+    def finished(self) -> bool:
+        """Whether it has nothing more to propose, though the budget may not be spent."""
+        return False
+
+    def probe(self) -> None:  # noqa: B027 - most rely on nothing, and have nothing to write
+        """Find out, before a run begins, whether what it relies on is there; nothing by default.
+
+        Raises:
+            EvoMergeException: it is not.
+        """
+
+    def remarks(self) -> list[str]:
+        """Return what who reads the result should know of how it was found, a line each."""
+        return []
+
     def elites(self) -> list[tuple[int, str]]:
         """Return what an archive holds: place in the order of asking, and why it is kept."""
         return []
@@ -110,6 +139,11 @@ def rank(results: Sequence[Evaluated]) -> list[int]:
     order = sorted(range(len(results)), key=lambda k: results[k].rank_key, reverse=True)
     places = {index: place for place, index in enumerate(order)}
     return [places[index] for index in range(len(results))]
+
+
+def drop_equals(points: "Iterable[Genome]") -> "list[Genome]":
+    """Return the different ones among points, in order."""
+    return list({point.tobytes(): point for point in points}.values())
 
 
 def choose_population(name: str, population: int | None, genes: int, *, least: int = 4) -> int:

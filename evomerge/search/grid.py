@@ -32,6 +32,8 @@ class GridSearch(Searcher):
         steps: points along each number, at least 2; a million points in all at most.
     """
 
+    kinds = frozenset()
+
     def __init__(self, space: SearchSpace, *, seed: int = 0, steps: int = 7) -> None:
         super().__init__(space, seed=seed)
         if not isinstance(steps, int) or steps < 2:

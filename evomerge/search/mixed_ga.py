@@ -13,6 +13,7 @@ import numpy as np
 
 from evomerge.records import Evaluated
 from evomerge.search.base import Searcher, choose_population
+from evomerge.search.variation import draw_near_start
 from evomerge.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class MixedGA(Searcher):
         crossover: share of children that have two parents.
         sigma: coarsest step of numbers, in units of the cube's edge.
     """
+
+    kinds = frozenset({"continuous", "mixed"})
 
     def __init__(
         self,
@@ -73,7 +76,8 @@ class MixedGA(Searcher):
         if self._parents:
             self._points = [self._breed() for _ in range(count)]
         else:
-            drawn = [self._draw() for _ in range(count - 1)]
+            rest = range(count - 1)
+            drawn = [draw_near_start(self.space, self._sigma, self._rng) for _ in rest]
             self._points = [self.space.settle(self.space.start()), *drawn]
         return self._points
 
@@ -83,12 +87,6 @@ class MixedGA(Searcher):
         for point, result in sorted(children + self._parents, key=_fitness, reverse=True):
             distinct.setdefault(result.genome.tobytes(), (point, result))  # of equals, the young
         self._parents = list(distinct.values())[: self.batch]
-
-    def _draw(self) -> "Genome":
-        """Draw choices by their chances and numbers around their starts."""
-        choices = self.space.quantile(self._rng.random(self.dimension))
-        numbers = self.space.start() + self._sigma * self._rng.standard_normal(self.dimension)
-        return self.space.clip(np.where(self.space.choosing, choices, numbers))
 
     def _breed(self) -> "Genome":
         child = self._choose_parent().copy()

@@ -25,6 +25,8 @@ class RandomSearch(Searcher):
         population: genomes per batch, at least 1; results do not influence the next ones.
     """
 
+    kinds = frozenset()
+
     def __init__(self, space: SearchSpace, *, seed: int = 0, population: int = 16) -> None:
         super().__init__(space, seed=seed)
         self.batch = choose_population("random", population, len(space), least=1)
