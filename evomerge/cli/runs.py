@@ -30,7 +30,7 @@ def _describe(folder: Path) -> dict[str, Any]:
     from datetime import datetime
 
     from evomerge.errors import StoreError
-    from evomerge.store import open_store
+    from evomerge.store import open_store, tell_state
 
     try:
         with open_store(folder) as store:
@@ -43,7 +43,7 @@ def _describe(folder: Path) -> dict[str, Any]:
     begun = datetime.fromtimestamp(run.created).strftime("%Y-%m-%d %H:%M") if run else ""
     return {
         "run": folder.name,
-        "state": run.state if run else "empty",
+        "state": tell_state(folder, run.state) if run else "empty",
         "done": sum(row.state != "asked" for row in search),
         "of": run.config["search"]["evaluations"] if run else 0,
         "best score": max(scores, default=None),

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from evomerge.errors import StoreError
+from evomerge.store.lock import LOCK
 from evomerge.store.migrations import migrate
 from evomerge.store.queries import CandidateRow, RunRow, read_candidates, read_run, read_scores
 
 FILE = "store.db"
-LOCK = "lock"
 RACED_OUT = "raced out"
 """State of a candidate that met only some of its items, for its rival was clearly better."""
 WAIT = 30.0
@@ -74,15 +74,9 @@ class RunStore:
     ) -> None:  # fmt: skip
         """Record a new run."""
         row = (
-            name,
-            _text(config),
-            seed,
-            _text(models),
-            _text(versions),
-            "running",
-            time.time(),
+            name, _text(config), seed, _text(models), _text(versions), "running", time.time(),
             _text(tasks),
-        )
+        )  # fmt: skip
         with self._transaction() as write:
             write(
                 "INSERT INTO run (id, name, config, seed, models, versions, state, created, tasks)"
@@ -167,28 +161,38 @@ class RunStore:
                     " seconds = ?, audit = ?, rival = ?, layers_run = layers_run + ?,"
                     " layers_asked = layers_asked + ?, goals = ?, violation = ?, finished = ?"
                     " WHERE number = ?",
-                    (
-                        state,
-                        objective,
-                        items,
-                        error,
-                        _text(seconds or {}),
-                        _text(audit or {}),
-                        rival,
-                        run,
-                        asked,
-                        _text(goals or {}),
-                        violation,
-                        time.time(),
-                        number,
-                    ),
-                )
+                    (state, objective, items, error, _text(seconds or {}), _text(audit or {}),
+                     rival, run, asked, _text(goals or {}), violation, time.time(), number),
+                )  # fmt: skip
 
     def keep(self, elites: Mapping[int, str]) -> None:
         """Record why candidates, by number, are in the archive that the search ends with."""
         with self._transaction() as write:
             for number, why in elites.items():
                 write("UPDATE candidates SET elite = ? WHERE number = ?", (why, number))
+
+    def spend(self, round_: int, seconds: float, *, finished: bool) -> None:
+        """Add wall seconds to a round of the search; one that was finished before stays as it is.
+
+        Args:
+            round_: its number.
+            seconds: of this sitting.
+            finished: whether the round is over; else it was interrupted.
+        """
+        with self._transaction() as write:
+            write(
+                "INSERT INTO rounds VALUES (?, ?, ?) ON CONFLICT (number) DO UPDATE SET"
+                " seconds = seconds + excluded.seconds, finished = excluded.finished"
+                " WHERE NOT finished",
+                (round_, seconds, finished),
+            )
+
+    def round_seconds(self, before: int) -> float:
+        """Return the wall seconds of all rounds of the search that come before a number."""
+        with _store_errors(self.folder):
+            query = "SELECT TOTAL(seconds) FROM rounds WHERE number < ?"
+            (spent,) = self._connection.execute(query, (before,)).fetchone()
+        return float(spent)
 
     def candidates(
         self,

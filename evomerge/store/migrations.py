@@ -143,3 +143,21 @@ def m007_goals(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE candidates ADD COLUMN violation REAL NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE candidates ADD COLUMN origin TEXT NOT NULL DEFAULT '{}'")
     connection.execute("ALTER TABLE candidates ADD COLUMN elite TEXT NOT NULL DEFAULT ''")
+
+
+@step
+def m008_rounds(connection: sqlite3.Connection) -> None:
+    """Wall seconds that each round of the search took, over all sittings."""
+    connection.execute(
+        """CREATE TABLE rounds (
+            number INTEGER PRIMARY KEY,
+            seconds REAL NOT NULL,
+            finished INTEGER NOT NULL
+        )"""
+    )
+
+
+@step
+def m009_merges(connection: sqlite3.Connection) -> None:
+    """Find what is known of a merge without reading every candidate."""
+    connection.execute("CREATE INDEX candidates_merge ON candidates (fingerprint, stage)")

@@ -268,3 +268,21 @@ def test_goals_bounds_and_where_a_candidate_comes_from_are_on_record(tmp_path: P
     assert (plain.goals, plain.violation, plain.origin, plain.elite) == ({}, 0.0, {}, "")
     assert list(kept.goals.items()) == [("b", 0.25), ("a", 1.0)]
     assert (kept.violation, kept.origin, kept.elite) == (0.1, origin, "best of a")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"stage": "search", "round_": 0}, {"fingerprint": "f1"}, {"stage": "search"}]
+)
+def test_candidates_are_found_without_reading_them_all(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
+    begin(tmp_path)
+    said: list[str] = []
+    with open_store(tmp_path, write=True) as store:
+        store.ask([row(k) for k in range(4)])
+        store._connection.set_trace_callback(said.append)
+        assert store.candidates(**asked)
+        store._connection.set_trace_callback(None)
+        [query] = said
+        plan = store._connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+    assert "SEARCH candidates USING INDEX" in str(plan)

@@ -57,8 +57,16 @@ def test_records_of_the_first_shape_survive(
             "INSERT INTO run (id, name, config, seed, models, versions, state, created)"
             " VALUES (1, 'old', '{}', 7, '{}', '{}', 'running', 12.5)"
         )
+        connection.execute(
+            "INSERT INTO candidates"
+            " (number, round, stage, label, recipe, fingerprint, state, asked)"
+            " VALUES (0, 0, 'search', 'candidate 0', '{}', 'f', 'done', 12.5)"
+        )
     with open_store(tmp_path) as store:
         run = store.run()
+        [candidate] = store.candidates()
+    found = (candidate.goals, candidate.violation, candidate.origin, candidate.elite)
+    assert found == ({}, 0.0, {}, "")
     assert run is not None
     assert (run.name, run.seed, run.created) == ("old", 7, 12.5)
     assert (run.wall_seconds, run.cpu_seconds) == (0, 0)
