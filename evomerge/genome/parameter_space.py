@@ -8,12 +8,20 @@ are groups of their own. A genome decodes to a Recipe in mergekit's dialect.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from evomerge.checkpoints.architecture import Layout, is_head
+import numpy as np
+
+from evomerge.checkpoints.architecture import Layout
 from evomerge.errors import ConfigError, Problem
+from evomerge.genome.groups import (
+    Group,
+    check_filters,
+    group_layers,
+    group_outer,
+    name_components,
+)
 from evomerge.genome.sought import (
     Ranges,
     Sought,
@@ -22,27 +30,19 @@ from evomerge.genome.sought import (
     find_sought,
     genome_values,
 )
+from evomerge.genome.starting_points import begin_at, find_known, find_value, usual_place
 from evomerge.methods import METHODS
 from evomerge.methods.spec import MISSING
 from evomerge.recipe.model import Recipe, Slice, Source, freeze_parameters
 from evomerge.recipe.schedule import Rule, Schedule, Value, constant, is_number
 from evomerge.recipe.tokenizer import Tokenizer
-from evomerge.registry import suggest
 from evomerge.space import Choice, Gene, SearchSpace
 
 if TYPE_CHECKING:
     from evomerge.types import Genome
 
-REST = "rest"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Tensors that share genes: layers [first, last), or named tensors outside the layers."""
-
-    label: str
-    layers: tuple[int, int] | None
-    tensors: tuple[str, ...] = ()
+Slot = tuple[Sought, int | None, Group, str]
+"""What a gene stands for: a parameter, of a model or of all, in a group, in a component of it."""
 
 
 class ParameterSpace:
@@ -65,6 +65,12 @@ class ParameterSpace:
         parameters: fixed parameters, by name; they get no genes.
         dtype: of the merged model.
         tokenizer_source: as in recipes.
+        around: a merge of the same models by the same method, with other groups: every gene begins
+            at the value that is in the middle of its group there. Without it points that people
+            try first are the space's `known`.
+
+    Attributes:
+        parents: what is merged, without the base of methods that have one.
 
     Raises:
         ConfigError: nothing to search, or a range the method does not allow.
@@ -86,6 +92,7 @@ class ParameterSpace:
         parameters: Mapping[str, Value] | None = None,
         dtype: str | None = None,
         tokenizer_source: str | None = None,
+        around: Recipe | None = None,
     ) -> None:
         self.spec = METHODS.get(method)
         self.models = tuple(models)
@@ -94,20 +101,21 @@ class ParameterSpace:
         self._fixed = dict(parameters or {})
         self._dtype = dtype
         self._tokenizer = Tokenizer(tokenizer_source) if tokenizer_source else None
-        self._layer_groups = _group_layers(layout, layer_granularity)
-        self._outer_groups = _group_outer(layout) if own_embeddings else []
-        self._components = _components(layout, filters or {})
-        self._parents = [m for m in self.models if self.spec.base == "none" or m != base_model]
+        self.layer_groups = group_layers(layout, layer_granularity)
+        self._outer_groups = group_outer(layout) if own_embeddings else []
+        self.components = name_components(layout, filters or {})
+        self.parents = [m for m in self.models if self.spec.base == "none" or m != base_model]
         problems = [*check_ranges(self.spec, ranges or {}, self._fixed)]
-        problems += _check_filters(layout, filters or {})
-        if not self._parents:
+        problems += check_filters(layout, filters or {})
+        if not self.parents:
             problems.append(Problem("genome.models", "there is no model besides the base"))
         self._sought: list[Sought] = []
         if not problems:
             self._seek(ranges or {}, allow_negative_weights, problems)
         if problems:
             raise ConfigError("genome", problems)
-        self.space = SearchSpace(self._genes())
+        genes = [self._gene(slot, around, layout.layers) for slot in self.slots()]
+        self.space = SearchSpace(genes, known={} if around else self._known(genes))
 
     def _seek(self, ranges: Ranges, negative: bool, problems: list[Problem]) -> None:
         self._sought = find_sought(self.spec, ranges, self._fixed, negative=negative)
@@ -121,7 +129,7 @@ class ParameterSpace:
     def decode(self, genome: "Genome") -> Recipe:
         """Turn a point of the unit cube into a recipe."""
         values = self._reconcile(self.space.decode(genome))
-        whole = self.smooth or len(self._layer_groups) == 1
+        whole = self.smooth or len(self.layer_groups) == 1
         slices = [self._whole(values)] if whole else self._slices(values)
         fixed = {name: constant(value) for name, value in self._fixed.items()}
         return Recipe(
@@ -133,21 +141,45 @@ class ParameterSpace:
             tokenizer=self._tokenizer,
         )
 
-    def _genes(self) -> list[Gene]:
-        return [
-            part.gene(_gene_name(part.name, model, *place))
-            for part in self._sought
-            for model in self._owners(part)
-            for place in self._places()
-        ]
+    def slots(self) -> Iterator[Slot]:
+        """Yield what the genes stand for, in their order."""
+        for part in self._sought:
+            for model in self._owners(part):
+                for group, component in self._places():
+                    yield part, model, group, component
+
+    def _gene(self, slot: Slot, around: Recipe | None, layers: int) -> Gene:
+        part, model, group, component = slot
+        gene = part.gene(_gene_name(part.name, model, group.label, component))
+        if around is None:
+            return gene
+        parts = self.components[component] if group.layers else group.tensors
+        tensor = parts[0] if parts else ""  # that no filter matches
+        return begin_at(gene, find_value(around, part.name, model, group.middle, tensor, layers))
+
+    def _known(self, genes: Sequence[Gene]) -> "dict[str, Genome]":
+        """Return the points that people try first."""
+        found = find_known(self.spec, self._sought, self._fixed, self.parents)
+        slots = list(self.slots())
+        return {
+            name: np.array(
+                [
+                    gene.place(weights[model])
+                    if part.name == "weight" and model is not None
+                    else usual_place(gene, part)
+                    for gene, (part, model, _, _) in zip(genes, slots, strict=True)
+                ]
+            )
+            for name, weights in found.items()
+        }
 
     def _owners(self, part: Sought) -> Sequence[int | None]:
-        return range(len(self._parents)) if part.parameter.per_model else [None]
+        return range(len(self.parents)) if part.parameter.per_model else [None]
 
-    def _places(self) -> Iterator[tuple[str, str]]:
-        for group in [*self._outer_groups, *self._layer_groups]:
-            for component in self._components if group.layers else [""]:
-                yield group.label, component
+    def _places(self) -> Iterator[tuple[Group, str]]:
+        for group in [*self._outer_groups, *self.layer_groups]:
+            for component in self.components if group.layers else [""]:
+                yield group, component
 
     def _reconcile(self, values: dict[str, Choice]) -> dict[str, Choice]:
         """Move values that the method does not take together to the nearest that it does."""
@@ -155,10 +187,10 @@ class ParameterSpace:
             return values
         parameters = self.spec.parameters.items()
         known = {n: p.default for n, p in parameters if p.default is not MISSING} | self._fixed
-        for model, place in product(range(len(self._parents)), self._places()):
+        for model, (group, component) in product(range(len(self.parents)), self._places()):
             names = {
                 part.name: _gene_name(
-                    part.name, model if part.parameter.per_model else None, *place
+                    part.name, model if part.parameter.per_model else None, group.label, component
                 )
                 for part in self._sought
             }
@@ -175,10 +207,10 @@ class ParameterSpace:
             yield {part.name: choice for part, choice in zip(parts, choices, strict=True)}
 
     def _whole(self, values: Mapping[str, Choice]) -> Slice:
-        groups = self._layer_groups
+        groups = self.layer_groups
         sources = [
             Source(model, None, self._parameters(values, k, groups, self._outer_groups))
-            for k, model in enumerate(self._parents)
+            for k, model in enumerate(self.parents)
         ]
         return Slice(
             tuple(sources), None, self._parameters(values, None, groups, self._outer_groups)
@@ -186,12 +218,12 @@ class ParameterSpace:
 
     def _slices(self, values: Mapping[str, Choice]) -> list[Slice]:
         slices = []
-        last = len(self._layer_groups) - 1
-        for place, group in enumerate(self._layer_groups):
+        last = len(self.layer_groups) - 1
+        for place, group in enumerate(self.layer_groups):
             outer = self._outer_groups if place in (0, last) else []
             sources = [
                 Source(model, group.layers, self._parameters(values, k, [group], outer))
-                for k, model in enumerate(self._parents)
+                for k, model in enumerate(self.parents)
             ]
             shared = self._parameters(values, None, [group], outer)
             slices.append(Slice(tuple(sources), None, shared))
@@ -221,8 +253,8 @@ class ParameterSpace:
         self, values: Mapping[str, Choice], name: str, model: int | None, groups: Sequence[Group]
     ) -> list[Rule]:
         rules: list[Rule] = []
-        last = list(self._components)[-1]
-        for component, parts in self._components.items():
+        last = list(self.components)[-1]
+        for component, parts in self.components.items():
             found = [values[_gene_name(name, model, g.label, component)] for g in groups]
             found = found if is_number(found[0]) else _nearest(found)
             rules += [Rule(part, tuple(found)) for part in (parts if component != last else [None])]
@@ -237,54 +269,3 @@ def _nearest(choices: list[Choice]) -> list[Choice]:
 def _gene_name(parameter: str, model: int | None, group: str, component: str) -> str:
     owner = "" if model is None else f".{model}"
     return f"{parameter}{owner}/{group}{f'/{component}' if component else ''}"
-
-
-def _group_layers(layout: Layout, granularity: int) -> list[Group]:
-    step = granularity or max(layout.layers, 1)
-    firsts = range(0, max(layout.layers, 1), step)
-    ends = [min(first + step, layout.layers) for first in firsts]
-    return [
-        Group(f"layers {first}-{end - 1}", (first, end))
-        for first, end in zip(firsts, ends, strict=True)
-    ]
-
-
-def _group_outer(layout: Layout) -> list[Group]:
-    """Embeddings, and the head where it is not tied to them; a lone final norm goes along."""
-    layer_names = [f"{layout.stack}0.{part}" for part in layout.parts]
-    outside = [n for n in (*layout.before, *layout.after) if not any(n in x for x in layer_names)]
-    if not any(is_head(name) for name in layout.after):
-        return [Group("embeddings", None, tuple(outside))] if outside else []
-    before = tuple(name for name in layout.before if name in outside)
-    after = tuple(name for name in layout.after if name in outside)
-    groups = [Group("embeddings", None, before), Group("head", None, after)]
-    return [group for group in groups if group.tensors]
-
-
-def _components(layout: Layout, filters: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Return component -> filters; the last one also catches what no filter matches."""
-    if not filters:
-        return {REST: ()}
-    known = {name: tuple(parts) for name, parts in filters.items()}
-    every = [part for parts in known.values() for part in parts]
-    unmatched = [p for p in layout.parts if not any(f in p for f in every)]
-    return {**known, REST: ()} if unmatched else known
-
-
-def _check_filters(layout: Layout, filters: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
-    """Complain about filters that would give genes without any effect."""
-    names = (*layout.parts, *layout.before, *layout.after)
-    if REST in filters:
-        message = "this name stands for what no filter matches; choose another"
-        yield Problem(f"genome.filters.{REST}", message)
-    for component, parts in filters.items():
-        if not parts:
-            yield Problem(f"genome.filters.{component}", "names no part of a tensor's name")
-        for part in parts:
-            if not any(part in name for name in names):
-                message = f"no tensor's name contains {part!r}{suggest(part, _words(names))}"
-                yield Problem(f"genome.filters.{component}", message)
-
-
-def _words(names: Sequence[str]) -> list[str]:
-    return sorted({word for name in names for word in name.split(".")})

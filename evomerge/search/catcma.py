@@ -9,12 +9,19 @@ choice possible.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from evomerge.records import Evaluated
-from evomerge.search.base import Searcher, choose_population, rank
+from evomerge.search.base import Kind
+from evomerge.search.evolution_strategy import (
+    SIGMA,
+    Beginning,
+    Distribution,
+    EvolutionStrategy,
+    fit_normal,
+)
+from evomerge.search.restarts import Restarts
 from evomerge.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -28,7 +35,7 @@ KEPT = 0.73
 """Chance that a genome has no choice that only the margin makes possible (section 4 there)."""
 
 
-class CatCMA(Searcher):
+class CatCMA(EvolutionStrategy):
     """CatCMA with margin: probabilities of choices beside a normal distribution of numbers.
 
     A gene without effect is told at the distribution's mean, so that it moves nothing.
@@ -38,7 +45,13 @@ class CatCMA(Searcher):
         seed: of the draws.
         population: genomes per generation, at least 4; 4 + ⌊3 ln n⌋ if absent.
         sigma: initial step size of numbers, in units of the cube's edge.
+        warm_start: ask for the space's known points first, and begin where the best of them lie.
+        restarts: begin again, anywhere, once the search has converged: 'ipop' with twice the
+            population, 'bipop' in turn with twice the population and with a small one.
     """
+
+    name: ClassVar[str] = "catcma"
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"continuous", "mixed"})
 
     def __init__(
         self,
@@ -46,66 +59,93 @@ class CatCMA(Searcher):
         *,
         seed: int = 0,
         population: int | None = None,
-        sigma: float = 1 / 6,
+        sigma: float = SIGMA,
+        warm_start: bool = False,
+        restarts: Restarts = "none",
     ) -> None:
+        if not 0.0 < sigma <= 10.0:
+            raise ValueError("catcma needs a sigma in (0, 10]")
+        check_numbers(self.name, space)
+        super().__init__(
+            space,
+            seed=seed,
+            population=population,
+            mean=space.start(),
+            sigma=sigma,
+            warm_start=warm_start,
+            restarts=restarts,
+        )
+
+    def _begin(self, beginning: Beginning) -> Distribution:
+        return Mixed(self.space, beginning)
+
+
+class Mixed(Distribution):
+    """Probabilities of choices beside a normal distribution of numbers: the package's, as points.
+
+    Attributes:
+        algorithm: the package's.
+        spaces: ranges of numbers and sizes of choices, as the package takes them.
+    """
+
+    def __init__(self, space: SearchSpace, beginning: Beginning) -> None:
         import cmaes
 
-        super().__init__(space, seed=seed)
-        self.batch = choose_population("catcma", population, max(len(space), 2))
+        self._space = space
         self._choices = np.flatnonzero(space.choosing)
         self._numbers = np.flatnonzero(~space.choosing)
         self._sizes = np.array([len(space.genes[k].choices) for k in self._choices], dtype=int)
-        if len(self._numbers) > MOST_NUMBERS:
-            raise ValueError(
-                f"catcma learns the covariance of at most {MOST_NUMBERS} numbers, this space has "
-                f"{len(self._numbers)}; sep_cma has no such limit"
-            )
-        if not 0.0 < sigma <= 10.0:
-            raise ValueError("catcma needs a sigma in (0, 10]")
-        self._algorithm = cmaes.CatCMAwM(
-            x_space=[[0.0, 1.0]] * len(self._numbers),
-            c_space=list(self._sizes),
-            population_size=self.batch,
-            mean=space.start()[self._numbers],
-            sigma=float(sigma),
-            cov=np.eye(len(self._numbers)),
-            cat_param=self._probabilities(),
-            seed=seed % 2**32,
+        mean, sigma = beginning.mean[self._numbers], beginning.sigma
+        covariances = np.eye(len(mean))
+        if beginning.promising and len(mean):
+            points = [point[self._numbers] for point in beginning.promising]
+            mean, sigma, covariances = fit_normal(points, sigma)
+        self.spaces = {"x_space": [[0.0, 1.0]] * len(mean), "c_space": list(self._sizes)}
+        self.algorithm = cmaes.CatCMAwM(
+            **self.spaces,
+            population_size=beginning.population,
+            mean=mean,
+            sigma=sigma,
+            cov=covariances,
+            cat_param=self._probabilities(beginning.promising),
+            seed=beginning.seed,
         )
         self._solutions: list[Any] = []
 
-    def recommend(self) -> "list[Genome]":
-        """Return the likeliest choices and the mean of numbers: less lucky than the best sample."""
-        if self._algorithm.generation == 0:
-            return []
-        numbers, chances = self._distribution()
-        return [self.space.settle(self._place(numbers, chances))]
+    @property
+    def mean(self) -> "Genome":
+        """The likeliest choices and the mean of numbers, shape (genes,)."""
+        return self.place(*self.parameters())
 
-    def _ask(self, count: int) -> "list[Genome]":
-        self._solutions = [self._algorithm.ask() for _ in range(count)]
-        return [self._place(solution.x, solution.c) for solution in self._solutions]
+    def draw(self, count: int) -> "list[Genome]":
+        """Draw points; numbers outside the cube are moved to its faces."""
+        self._solutions = [self.algorithm.ask() for _ in range(count)]
+        return [self.place(solution.x, solution.c) for solution in self._solutions]
 
-    def _tell(self, results: Sequence[Evaluated]) -> None:
-        if len(results) != self.batch:
-            return  # the budget ended within a generation
-        solutions = [self._disarm(solution) for solution in self._solutions]
-        self._algorithm.tell(list(zip(solutions, rank(results), strict=True)))
+    def learn(self, places: Sequence[int]) -> None:
+        """Update both distributions."""
+        solutions = [self.disarm(solution) for solution in self._solutions]
+        self.algorithm.tell(list(zip(solutions, places, strict=True)))
 
-    def _place(
+    def has_converged(self) -> bool:
+        """Tell what the package's criteria say, which look at numbers only."""
+        return len(self._numbers) > 0 and bool(self.algorithm.should_stop())
+
+    def place(
         self, numbers: "NDArray[np.float64] | None", choices: "NDArray[np.float64] | None"
     ) -> "Genome":
         """Return the point of numbers, and of the greatest in every row of choices."""
-        point = np.empty(self.dimension)
+        point = np.empty(len(self._space))
         if numbers is not None:
             point[self._numbers] = numbers
         if choices is not None:
             point[self._choices] = (choices.argmax(axis=1) + 0.5) / self._sizes
         return point
 
-    def _disarm(self, solution: Any) -> Any:
+    def disarm(self, solution: Any) -> Any:
         """Put what has no effect at the distribution's mean, where it moves nothing."""
-        effective = self.space.effective(self._place(solution.x, solution.c))
-        mean, chances = self._distribution()
+        effective = self._space.effective(self.place(solution.x, solution.c))
+        mean, chances = self.parameters()
         numbers, choices = solution._v_raw, solution.c
         if mean is not None:
             numbers = np.where(effective[self._numbers], numbers, mean)
@@ -113,21 +153,44 @@ class CatCMA(Searcher):
             choices = np.where(effective[self._choices, None], choices, chances)
         return replace(solution, _v_raw=numbers, c=choices)
 
-    def _distribution(self) -> "tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]":
+    def parameters(self) -> "tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]":
         """Return the mean of numbers and the probabilities of choices; None where there are none.
 
         The package shows neither.
         """
-        numbers = self._algorithm._mean if len(self._numbers) else None
-        return numbers, self._algorithm._q if len(self._choices) else None
+        numbers = self.algorithm._mean if len(self._numbers) else None
+        return numbers, self.algorithm._q if len(self._choices) else None
 
-    def _probabilities(self) -> "NDArray[np.float64]":
-        """Return the chances of the choices, none below the margin; one row a gene, filled up."""
+    def _probabilities(self, promising: "Sequence[Genome]") -> "NDArray[np.float64]":
+        """Return the chances of the choices, none below the margin; one row a gene, filled up.
+
+        What is promising has a say of one half.
+        """
         table = np.zeros((len(self._sizes), max(self._sizes, default=0)))
         for row, index, size in zip(table, self._choices, self._sizes, strict=True):
+            gene = self._space.genes[index]
+            chances = np.array(gene.odds)
+            for point in promising:
+                kept = gene.choices.index(gene.value(point[index]))
+                row[kept] += 0.5 / len(promising)
+            row[:size] += chances / 2 if promising else chances
             margin = (1.0 - KEPT ** (1.0 / len(self._sizes))) / (size - 1)
-            row[:size] = _raise_to(margin, np.array(self.space.genes[index].odds))
+            row[:size] = _raise_to(margin, row[:size])
         return table
+
+
+def check_numbers(name: str, space: SearchSpace) -> None:
+    """Refuse a space of too many numbers.
+
+    Raises:
+        ValueError: the covariance of so many cannot be learned.
+    """
+    numbers = int((~space.choosing).sum())
+    if numbers > MOST_NUMBERS:
+        raise ValueError(
+            f"{name} learns the covariance of at most {MOST_NUMBERS} numbers, this space has "
+            f"{numbers}; sep_cma has no such limit"
+        )
 
 
 def _raise_to(margin: float, chances: "NDArray[np.float64]") -> "NDArray[np.float64]":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evomerge.records import Evaluated
-from evomerge.search.catcma import CatCMA
+from evomerge.search.catcma import CatCMA, Mixed
 from evomerge.space import Gene, SearchSpace
 
 
@@ -34,7 +34,8 @@ def test_number_without_effect_stays_where_it_began(start: float) -> None:
         points = searcher.ask()
         results = [Evaluated(p, (-1e9 * (p[0] > 0.5) - (p[2] - 0.8) ** 2,)) for p in points]
         searcher.tell(results)
-    numbers, chances = searcher._distribution()
+    assert isinstance(searcher._distribution, Mixed)
+    numbers, chances = searcher._distribution.parameters()
     assert numbers is not None
     assert chances is not None
     assert chances[0, 0] > 0.7
@@ -48,7 +49,8 @@ def test_choice_without_effect_keeps_its_probabilities() -> None:
     searcher = CatCMA(SearchSpace([on, kind]), seed=3, population=10)
     points = searcher.ask()
     searcher.tell([Evaluated(p, (-float(p[0]),)) for p in points])
-    numbers, chances = searcher._distribution()
+    assert isinstance(searcher._distribution, Mixed)
+    numbers, chances = searcher._distribution.parameters()
     assert numbers is None
     assert chances is not None
     assert chances[0, 0] > 0.8
