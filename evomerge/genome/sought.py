@@ -1,9 +1,11 @@
 """Which parameters of a method become genes, and over which values they are sought.
 
 Sought are the parameters that declare it, and those that the run file lists under `ranges`:
-numbers as [low, high], strings and true or false as the list of choices.
+numbers as [low, high], strings and true or false as the list of choices. Of whole numbers, such as
+seeds, each in [low, high] is a choice.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +17,8 @@ from evomerge.recipe.schedule import Value
 from evomerge.registry import suggest
 from evomerge.space import Choice, Gene
 
+MOST_WHOLE = 1024
+"""Whole numbers among which one is sought: each is a choice with a chance of its own."""
 Ranges = Mapping[str, Sequence[Choice]]
 INSIDE = 1e-6
 """How far inside its ends a range is tried, too: an end may be an exception."""
@@ -112,6 +116,8 @@ def _seek(parameter: ParameterSpec, ranges: Ranges, negative: bool) -> Sought:
         flags = bool in parameter.kinds and float not in parameter.kinds  # YAML may say 0 and 1
         choices = (v if isinstance(v, str) or not flags else bool(v) for v in values)
         return Sought(parameter, choices=tuple(choices))
+    if parameter.search and parameter.search.whole:
+        return Sought(parameter, choices=tuple(_whole_numbers(low, high)))
     low = -high if negative and parameter.name == "weight" and low >= 0.0 else low
     return Sought(parameter, low, high)
 
@@ -132,5 +138,12 @@ def _complain(parameter: ParameterSpec, values: Sequence[Choice]) -> str:
     bounds = parameter.range
     if not low < high:
         return "low must be < high"
-    inside = bounds is None or (bounds.holds(low) and bounds.holds(high))
-    return "" if inside else f"{parameter.name} must stay in {bounds}"
+    if bounds is not None and not (bounds.holds(low) and bounds.holds(high)):
+        return f"{parameter.name} must stay in {bounds}"
+    whole = len(_whole_numbers(low, high)) if parameter.search and parameter.search.whole else 2
+    few_or_many = f"expected 2 to {MOST_WHOLE} whole numbers from low to high, not {whole}"
+    return "" if 2 <= whole <= MOST_WHOLE else few_or_many
+
+
+def _whole_numbers(low: float, high: float) -> range:
+    return range(math.ceil(low), math.floor(high) + 1)

@@ -26,6 +26,7 @@ from evomerge.methods import (
     ram,
     sce,
     slerp,
+    svd_task_arithmetic,
     tsv_m,
 )
 from evomerge.methods.spec import METHODS, MethodSpec, PerModel, merge_method
@@ -48,6 +49,7 @@ METHODS.register("ramplus_tl", ram.ramplus_tl)
 METHODS.register("tsv_m", tsv_m.tsv_m)
 METHODS.register("iso_c", isotropic.iso_c)
 METHODS.register("iso_cts", isotropic.iso_cts)
+METHODS.register("svd_task_arithmetic", svd_task_arithmetic.svd_task_arithmetic)
 METHODS.register("passthrough", passthrough.passthrough)
 
 

@@ -69,10 +69,15 @@ Limits = Callable[[Mapping[str, Any]], Sequence[Limit]]
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Marks a parameter that is sought by default: a number in [low, high], or every choice."""
+    """Marks a parameter that is sought by default: a number in [low, high], or every choice.
+
+    Of a number that is `whole`, every whole one is a choice of its own: neighbours of a seed have
+    nothing in common with it.
+    """
 
     low: float = 0.0
     high: float = 1.0
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
