@@ -18,7 +18,7 @@ from evomerge.engine.planner import Liberties, make_plan
 from evomerge.engine.tensor import Workbench, open_result
 from evomerge.engine.threads import Threads, count_cores
 from evomerge.errors import RecipeError
-from evomerge.recipe import Recipe, load_recipe, parse_recipe, write_yaml
+from evomerge.recipe import Recipe, load_recipe, name_bases, parse_recipe, write_yaml
 from evomerge.types import Progress
 
 logger = logging.getLogger(__name__)
@@ -131,7 +131,8 @@ def _write_rest(folder: Path, plan: Plan, with_tokenizer: bool) -> None:
     write_text(folder / "config.json", json.dumps(plan.config, indent=2, sort_keys=True) + "\n")
     if with_tokenizer:
         plan.tokenizer.write(folder)
-    write_text(folder / "mergekit_config.yml", write_yaml(plan.recipe.to_document()))
+    document = name_bases(plan.recipe).to_document()  # as mergekit wants it
+    write_text(folder / "mergekit_config.yml", write_yaml(document))
 
 
 __all__ = ["RecipeError", "merge"]

@@ -1,5 +1,6 @@
 """Recipes: what to merge, in mergekit's YAML dialect, frozen and fingerprinted."""
 
+from evomerge.recipe.bases import name_bases
 from evomerge.recipe.fingerprint import fingerprint_recipe
 from evomerge.recipe.load import library, load_recipe, parse_recipe
 from evomerge.recipe.model import Module, Recipe, Slice, Source
@@ -25,6 +26,7 @@ __all__ = [
     "library",
     "load_recipe",
     "make_path",
+    "name_bases",
     "parse_recipe",
     "read_yaml",
     "write_yaml",

@@ -82,10 +82,19 @@ def find_hops(recipe: Recipe, layers: Mapping[str | Recipe, int] | None = None) 
 def describe_path(recipe: Recipe) -> str:
     """Write a path in a line: `sort 0-3, reverse 1 × 0.99, sort 3`."""
     models = list(dict.fromkeys(hop.model for hop in find_hops(recipe)))
-    names = [model if isinstance(model, str) else model.name or "the merge" for model in models]
+    names = [model if isinstance(model, str) else _name_merge(model) for model in models]
     told = tell_apart([display_name(name) for name in names], names)
     labels = dict(zip(models, told, strict=True))
     return ", ".join(_describe_slice(part, labels) for part in recipe.slices)
+
+
+def _name_merge(merge: Recipe) -> str:
+    """Call a merge that has no name by its method, and those of the merges it is based on."""
+    methods = [merge.method]
+    base = merge.base_model
+    while isinstance(base, Recipe):
+        methods, base = [base.method, *methods], base.base_model
+    return merge.name or f"the merge ({' + '.join(methods)})"
 
 
 def _describe_slice(part: Slice, labels: Mapping[str | Recipe, str]) -> str:

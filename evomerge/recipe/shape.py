@@ -71,6 +71,18 @@ def read_shape(
     What is wrong is noted and left out, so that the rest can still be checked. With `lenient`,
     unknown keys are warnings. Returns None when nothing usable remains.
     """
+    return _read(schema, document, findings, lenient=lenient, left_out=frozenset())
+
+
+def _read(
+    schema: type[Doc],
+    document: Any,
+    findings: Findings,
+    *,
+    lenient: bool,
+    left_out: frozenset[tuple[Any, ...]],
+) -> Doc | None:
+    """Read what remains of a document; what lacks only what was left out is not wrong."""
     if not isinstance(document, Mapping):
         findings.wrong("", "expected keys and values (`key: value` lines)")
         return None
@@ -79,30 +91,58 @@ def read_shape(
     except ValidationError as error:
         entries = _without_union_noise([(_plain(e["loc"], document), e) for e in error.errors()])
     repairs: dict[tuple[Any, ...], str | None] = {}
-    for place, entry in sorted(entries, key=lambda e: e[1]["type"] != "extra_forbidden"):
+    for place, entry in sorted(entries, key=lambda e: not _is_unknown(e[1])):
         repairs[place] = None
-        if entry["type"] == "extra_forbidden":
-            known = sorted(_known_keys(schema, entry["loc"][:-1]))
+        if _is_unknown(entry):
+            known = _find_known(schema, place, entry["loc"])
             repairs[place] = None if lenient else closest(str(place[-1]), known)
             note = findings.warn if lenient else findings.wrong
-            note(yaml_path(place), f"unknown key {place[-1]!r}{suggest(str(place[-1]), known)}")
-        elif (place[:-1], place[-1]) not in {(p[:-1], meant) for p, meant in repairs.items()}:
+            key = _name(place[-1])
+            note(yaml_path(place), f"unknown key {key!r}{suggest(key, known)}")
+        elif not _is_told(place, repairs, left_out):
             message = entry["msg"].removeprefix("Value error, ")
             findings.wrong_once(yaml_path(place), message[0].lower() + message[1:])
+    left_out |= {place for place, entry in entries if not _is_unknown(entry)}
     repaired = _repair(document, repairs)
-    return None if repaired == document else read_shape(schema, repaired, findings, lenient=lenient)
+    if repaired == document:
+        return None
+    return _read(schema, repaired, findings, lenient=lenient, left_out=left_out)
 
 
-def yaml_path(place: Sequence[int | str]) -> str:
+def _is_unknown(entry: Any) -> bool:
+    """Tell whether a message is about a key that has no business there."""
+    return entry["type"] in {"extra_forbidden", "invalid_key"}
+
+
+def _is_told(
+    place: tuple[Any, ...],
+    repairs: Mapping[tuple[Any, ...], str | None],
+    left_out: frozenset[tuple[Any, ...]],
+) -> bool:
+    """Tell whether a message only follows from others: a key misspelt, or a part left out."""
+    misspelt = any(meant and (*p[:-1], meant) == place for p, meant in repairs.items())
+    return misspelt or any(len(p) > len(place) and p[: len(place)] == place for p in left_out)
+
+
+def yaml_path(place: Sequence[int | str | None]) -> str:
     """Write a location as a YAML path: ('models', 0, 'weight') is `models[0].weight`."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{_name(part)}" for part in place)
     return "".join(parts).removeprefix(".")
 
 
-def _plain(location: Sequence[int | str], document: Any) -> tuple[int | str, ...]:
-    """Drop from a location what pydantic adds to it: union members, and '[key]'."""
-    place: list[int | str] = []
-    for part in location:
+def _name(key: Any) -> str:
+    """Write a key as YAML has it, where None is null."""
+    return "null" if key is None else str(key)
+
+
+def _plain(location: Sequence[int | str], document: Any) -> tuple[Any, ...]:
+    """Drop from a location what pydantic adds to it: union members, and '[key]'.
+
+    A key that is no string has its own value there again, not its text.
+    """
+    place: list[Any] = []
+    for text in location:
+        part = _find_key(text, document)
         written = isinstance(document, Mapping) and part in document
         if not written and (part == "[key]" or _is_union_member(part)):
             continue
@@ -122,8 +162,24 @@ def _without_union_noise(entries: list[tuple[Any, Any]]) -> list[tuple[Any, Any]
     return list(first.items())
 
 
-def _is_union_member(part: int | str) -> bool:
-    return isinstance(part, str) and (part[:1].isupper() or part in ("str", "float", "int", "bool"))
+def _find_key(part: int | str, document: Any) -> Any:
+    """Return the key of which a location has the text, where it is no string."""
+    if not isinstance(document, Mapping) or part in document:
+        return part
+    return next((key for key in document if str(key) == part), part)
+
+
+def _is_union_member(part: Any) -> bool:
+    return isinstance(part, str) and (
+        part[:1].isupper()
+        or part in {"str", "float", "int", "bool"}
+        or part.startswith(("dict[", "list[", "tuple["))
+    )
+
+
+def _find_known(schema: type[BaseModel], place: tuple[Any, ...], where: Sequence[Any]) -> list[str]:
+    """Return the keys that may stand where an unknown one does; null is no misspelling."""
+    return sorted(_known_keys(schema, where[:-1])) if isinstance(place[-1], str) else []
 
 
 def _known_keys(schema: type[BaseModel], where: Sequence[Any]) -> set[str]:
@@ -161,8 +217,8 @@ def _repair(document: Any, repairs: Mapping[tuple[Any, ...], str | None]) -> Any
 
     def copy(value: Any, here: tuple[Any, ...]) -> Any:
         if isinstance(value, dict):
-            keys = {k: repairs.get((*here, k), k) for k in value}
-            return {new: copy(value[old], (*here, old)) for old, new in keys.items() if new}
+            kept = [k for k in value if repairs.get((*here, k), "") is not None]
+            return {repairs.get((*here, k), k): copy(value[k], (*here, k)) for k in kept}
         if isinstance(value, list):
             return [copy(v, (*here, i)) for i, v in enumerate(value) if (*here, i) not in repairs]
         return value

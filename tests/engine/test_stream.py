@@ -197,6 +197,23 @@ def test_the_recipe_beside_the_weights_reads_back_as_the_same_recipe(
     assert (out / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
 
 
+def test_slices_beside_the_weights_name_their_base_and_merge_to_the_same_bits(
+    tiny_llama: MakeModel, tmp_path: Path
+) -> None:
+    base, *folders = (str(tiny_llama(seed)) for seed in range(3))
+    values = {"weight": 0.4, "density": 0.6}
+    slices = [
+        {"sources": [{"model": m, "layer_range": span, "parameters": values} for m in folders]}
+        for span in ([0, 2], [2, 4])
+    ]
+    document = {"merge_method": "ties", "base_model": base, "slices": slices}
+    out = merge(document, tmp_path / "out")
+    written = yaml.safe_load((out / "mergekit_config.yml").read_text())
+    assert [part["sources"][-1]["model"] for part in written["slices"]] == [base, base]
+    again = merge(out / "mergekit_config.yml", tmp_path / "again")
+    assert (out / "model.safetensors").read_bytes() == (again / "model.safetensors").read_bytes()
+
+
 def test_the_tokenizer_comes_along_unless_it_is_not_wanted(tmp_path: Path) -> None:
     files = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"}
     with_it = merge("linear", tmp_path / "with")

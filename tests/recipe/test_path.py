@@ -41,7 +41,8 @@ def test_a_path_is_told_in_a_line() -> None:
     merge = Recipe("linear", (Slice((Source("a"), Source("b"))),))
     hops = [Hop("/x/models/base", 0), Hop(merge, 1, 0.123456), Hop("/y/models/base", 2)]
     assert (
-        describe_path(make_path(hops)) == "/x/models/base 0, the merge 1 × 0.123, /y/models/base 2"
+        describe_path(make_path(hops))
+        == "/x/models/base 0, the merge (linear) 1 × 0.123, /y/models/base 2"
     )
 
 
