@@ -102,7 +102,12 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def load_model(
-    folder: Path, device: str = "cpu", *, arithmetic: str | None = None, trust: bool = False
+    folder: Path,
+    device: str = "cpu",
+    *,
+    arithmetic: str | None = None,
+    trust: bool = False,
+    bits: int | None = None,
 ) -> Any:
     """Load a causal language model from a folder or from a GGUF file, as transformers does.
 
@@ -112,6 +117,7 @@ def load_model(
         arithmetic: dtype of its parameters; the folder's own if None, the fastest one here for
             that if 'fastest'.
         trust: whether code in the folder is run, where it has any.
+        bits: of its matrices' weights, 8 or 4; see `check_bits`. None keeps them as they are.
 
     Raises:
         CheckpointError: transformers cannot load it.
@@ -120,7 +126,7 @@ def load_model(
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    place = _place(folder)
+    place = _place(folder) | (_quantize(bits, device) if bits else {})
     logging.disable_progress_bar()  # ours is the one that people see
     try:
         model = AutoModelForCausalLM.from_pretrained(**place, dtype="auto", trust_remote_code=trust)
@@ -129,6 +135,8 @@ def load_model(
             f"transformers cannot load {folder}: {_reason(error)}",
             "Update transformers, or convert the model",
         ) from None
+    if bits:
+        return model.eval()  # it is where it shall be, and stays as it is
     own = str(model.dtype).removeprefix("torch.")
     wanted = find_arithmetic(own, device) if arithmetic == "fastest" else arithmetic or own
     return model.to(device=device, dtype=getattr(torch, wanted)).eval()
@@ -150,6 +158,31 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder} has no tokenizer that can be read: {_reason(error)}",
             "Copy the tokenizer files of its base model beside it",
         ) from None
+
+
+def check_bits(bits: int, device: str) -> None:
+    """Check that models can be run in so few bits here.
+
+    Raises:
+        CheckpointError: the device cannot.
+        MissingExtra: a package that does it is not installed.
+    """
+    if not device.startswith("cuda"):
+        raise CheckpointError(
+            f"models run in {bits} bits on CUDA only, and this run is to be on {device!r}",
+            "Leave use_8bit, use_4bit and executor.bits out",
+        )
+    for package in ("bitsandbytes", "accelerate"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(f"running in {bits} bits needs {package}", f"pip install {package}")
+
+
+def _quantize(bits: int, device: str) -> dict[str, Any]:
+    """Return how transformers is told to quantize while it loads."""
+    from transformers import BitsAndBytesConfig
+
+    wanted = {f"load_in_{bits}bit": True}
+    return {"quantization_config": BitsAndBytesConfig(**wanted), "device_map": {"": device}}
 
 
 def _place(folder: Path) -> dict[str, Any]:

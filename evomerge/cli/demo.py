@@ -15,21 +15,12 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
 ) -> None:
     """Evolve the embedded family of tiny models: about a minute on two cores."""
-    from evomerge.cli import evolve
+    from evomerge.cli.evolve import change, run_and_report
+    from evomerge.config import load_config
 
     name, number = NAME, 1
     while (runs / name).exists():
         number += 1
         name = f"{NAME}-{number}"
-    evolve.command(
-        "demo",
-        name,
-        evaluations,
-        seed,
-        workers=None,
-        effort=None,
-        task_search_path=[],
-        test_set=False,
-        runs=runs,
-        as_json=as_json,
-    )
+    changes = {"name": name, "seed": seed, "search": {"evaluations": evaluations}}
+    run_and_report(change(load_config("demo"), changes), runs, as_json=as_json)

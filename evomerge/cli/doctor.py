@@ -12,7 +12,7 @@ import typer
 NAME = "doctor"
 EXAMPLE = "evomerge doctor"
 LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy", "cmaes", "pydantic")
-EXTRAS = ("lm_eval", "peft", "ray", "pymoo", "matplotlib", "wandb")
+EXTRAS = ("lm_eval", "peft", "ray", "matplotlib", "wandb")
 
 
 def command(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:

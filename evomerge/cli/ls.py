@@ -71,7 +71,7 @@ def _plug_ins(module: str, table: str) -> Callable[[], Iterator[Row]]:
 
         for name, plug_in in getattr(importlib.import_module(module), table).items():
             summary = (inspect.getdoc(plug_in) or "").splitlines()[0]
-            taken = {"space", "seed", "target", "setup", "self"}
+            taken = {"space", "seed", "target", "setup", "self", "ask"}
             options = [
                 f"{p.name}" if p.default is p.empty else f"{p.name} = {_default(p.default)}"
                 for p in inspect.signature(plug_in).parameters.values()

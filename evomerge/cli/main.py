@@ -14,12 +14,14 @@ from evomerge.cli import (
     demo,
     doctor,
     evolve,
+    export,
     extract_lora,
     ls,
     merge,
     resume,
     runs,
     show,
+    tournament,
     validate,
 )
 from evomerge.cli import eval as evaluate
@@ -39,7 +41,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-VERBS = (demo, ls, cp, validate, merge, extract_lora, evaluate, evolve, resume, runs, show, doctor)
+VERBS = (
+    *(demo, ls, cp, validate, merge, extract_lora),
+    *(evaluate, evolve, tournament, resume, runs, show, export, doctor),
+)
 for verb in VERBS:
     app.command(name=verb.NAME, epilog=f"Example: {verb.EXAMPLE}")(verb.command)
 
@@ -64,14 +69,14 @@ def options(
     configure_logging(verbose=verbose)
 
 
-def main() -> NoReturn:
-    """Run the command line; exit with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
+def main(program: typer.Typer = app) -> NoReturn:
+    """Run a command line; exit with 0, 1 (it failed), 2 (wrong input) or 130 (interrupted)."""
     signal.signal(signal.SIGTERM, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show × shows ?
     try:
-        if (code := app(standalone_mode=False) or 0) == INTERRUPTED:
+        if (code := program(standalone_mode=False) or 0) == INTERRUPTED:
             raise KeyboardInterrupt  # of which typer has made an exit code
         sys.exit(code)
     except EvoMergeException as error:

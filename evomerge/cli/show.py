@@ -16,21 +16,41 @@ def command(
     recipe: int | None = typer.Option(
         None, min=0, help="Print the recipe of this candidate, by its number."
     ),
+    pareto: bool = typer.Option(
+        False, "--pareto", help="Show the front of several goals, its knee, its hypervolume."
+    ),
+    archive: bool = typer.Option(
+        False, "--archive", help="Show what the searcher's archive kept, and what for."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
 ) -> None:
     """Show a run: its best candidates, its failures, its verdict; or one candidate's recipe."""
+    from dataclasses import replace
+
     from evomerge.cli.output import print_json
     from evomerge.errors import StoreError
     from evomerge.evolve import find_run
-    from evomerge.store import open_store
+    from evomerge.store import open_store, tell_state
+
+    if pareto + archive + (recipe is not None) > 1:
+        raise typer.BadParameter("--pareto, --archive and --recipe show different things: choose")
 
     folder = find_run(run, runs)
     with open_store(folder) as store:
         row, candidates = store.run(), store.candidates()
     if row is None:
         raise StoreError(f"{folder} holds no run", "Start it again with `evomerge evolve`")
+    row = replace(row, state=tell_state(folder, row.state))
     if recipe is not None:
         _print_recipe(candidates, recipe)
+    elif pareto:
+        from evomerge.cli.front import print_fronts
+
+        print_fronts(row, candidates, as_json=as_json)
+    elif archive:
+        from evomerge.cli.archive import print_archive
+
+        print_archive(candidates, as_json=as_json)
     elif as_json:
         print_json(_values(row, candidates))
     else:
@@ -64,13 +84,16 @@ def _print_run(row: Any, candidates: list[Any], top: int) -> None:
     failed = [c for c in search if c.error]
     done = [c for c in search if c.state == "done"]
     raced_out = [c for c in search if c.state == RACED_OUT]
+    planned = row.config["search"]["evaluations"]
+    early = row.state == "finished" and len(search) < planned
     console.print(
-        f"{row.name}: {row.state}, {len(done)} of {row.config['search']['evaluations']} candidates "
+        f"{row.name}: {row.state}, {len(done)} of {len(search) if early else planned} candidates "
         f"done, {len(raced_out)} raced out, {len(failed)} failed"
+        + (f" (the search ended before it had tried all {planned})" if early else "")
     )
     best = sorted(done, key=lambda c: -c.objective)[:top]
     if best:
-        print_table("Best of the search (items that the search saw)", [_candidate(c) for c in best])
+        print_table("Best of the search (items that the search saw)", _tell_best(best))
     elif raced_out:
         furthest = sorted(raced_out, key=lambda c: -c.objective)[:top]
         print_table("All were raced out; best by estimate", [_raced_out(c) for c in furthest])
@@ -112,6 +135,20 @@ def _raced_out(c: Any) -> dict[str, Any]:
         "items": c.items,
         "clearly behind": c.rival,
     }
+
+
+def _tell_best(best: list[Any]) -> list[dict[str, Any]]:
+    """Return lines of candidates, and what they are and came of, where that is known."""
+    from evomerge.evolve.origins import say_how
+
+    rows = [_candidate(c) for c in best]
+    if any(c.origin.get("what") for c in best):
+        rows = [
+            {**row, "what": c.origin.get("what", "")} for row, c in zip(rows, best, strict=True)
+        ]
+    if any(c.origin.get("how") for c in best):
+        rows = [{**row, "from": say_how(c.origin)} for row, c in zip(rows, best, strict=True)]
+    return rows
 
 
 def _candidate(c: Any) -> dict[str, Any]:

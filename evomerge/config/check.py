@@ -6,7 +6,9 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from evomerge.config.check_archive import check_archive
 from evomerge.config.check_space import check_space
+from evomerge.config.goals import check_goals
 from evomerge.config.settings import RUN_WIDE, GenomeSettings, RunConfig, TaskSettings
 from evomerge.errors import Problem, UnknownName
 from evomerge.evaluation import EVALUATORS, Evaluator
@@ -15,6 +17,9 @@ from evomerge.genome.sought import check_ranges
 from evomerge.methods import METHODS
 from evomerge.registry import Registry, suggest
 from evomerge.search import SEARCHERS
+
+STARTLESS = ("random", "grid")
+"""Searchers that look everywhere alike, wherever they are told to begin."""
 
 
 def find_problems(config: RunConfig) -> Iterator[Problem]:
@@ -28,13 +33,24 @@ def find_problems(config: RunConfig) -> Iterator[Problem]:
         if names.index(task.name) != index:
             yield Problem(f"{path}.name", f"two tasks are called {task.name!r}")
         yield from _check_task(task, path)
+    yield from check_goals(config, _find_weights(config))
     yield from _check_unread(config)
     yield from _check_name(SEARCHERS, config.search.algorithm, "search.algorithm")
     if config.search.algorithm in SEARCHERS.names():
         yield from _check_search(config)
+        yield from check_archive(config, _find_weights(config))
     yield from _check_name(EXECUTORS, config.executor.name, "executor.name")
     if config.executor.name in EXECUTORS.names() and config.executor.timeout is not None:
         yield from _check_timeout(config.executor.name)
+
+
+def _find_weights(config: RunConfig) -> Mapping[str, float] | None:
+    """Return the weights of the tasks; None where a name may stand for several tasks."""
+    kinds = [task.evaluator for task in config.tasks if task.evaluator in EVALUATORS.names()]
+    plain = Evaluator.parts.__func__  # type: ignore[attr-defined]  # a class method's own function
+    if any(EVALUATORS.get(k).parts.__func__ is not plain for k in kinds):  # type: ignore[attr-defined]  # likewise
+        return None
+    return {task.name: task.weight for task in config.tasks}
 
 
 def _check_merge(genome: GenomeSettings) -> Iterator[Problem]:
@@ -79,8 +95,15 @@ def _check_task(task: TaskSettings, path: str) -> Iterator[Problem]:
 def _check_search(config: RunConfig) -> Iterator[Problem]:
     name = config.search.algorithm
     searcher = SEARCHERS.get(name)
-    taken = ("space", "seed")
+    taken = ("space", "seed", "ask")
     yield from _check_options(searcher, config.search.options, "search", taken=taken)
+    if config.genome.start is not None:
+        said = ["search.mean"] * ("mean" in config.search.options)
+        for key in said + ["random_init"] * config.random_init:
+            yield Problem(key, "the search begins at `genome.start`; leave one of them out")
+    if config.genome.refine and name in STARTLESS:
+        told = f"{name} cannot begin at the winner of the groups before: leave it out, or take cma"
+        yield Problem("genome.refine", told)
     if config.random_init and "mean" not in inspect.signature(searcher).parameters:
         yield Problem("random_init", f"{name} has no starting point that could be drawn")
 

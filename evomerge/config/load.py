@@ -6,11 +6,16 @@ from typing import Any
 from evomerge.checkpoints.locate import ZOO
 from evomerge.config.check import find_problems
 from evomerge.config.mergekit_evolve import is_foreign, translate
-from evomerge.config.settings import RunConfig, TaskSettings
+from evomerge.config.settings import RunConfig, SearchSettings, TaskSettings
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import EVALUATORS
+from evomerge.recipe import load_recipe, parse_recipe
 from evomerge.recipe.shape import Findings, read_shape
 from evomerge.recipe.yaml_document import read_yaml
+from evomerge.search import SEARCHERS
+
+START_FILES = ("best_config.yaml", "mergekit_config.yml")
+"""What a run, or a merge, leaves of its recipe in its folder."""
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -48,11 +53,11 @@ def parse_config(
     document = translate(document, source) if is_foreign(document) else document
     config = read_shape(RunConfig, document, findings)
     if config:
-        for problem in find_problems(config):
+        for problem in [p for p in find_problems(config) if not findings.blame(p.path)]:
             findings.wrong(problem.path, problem.message)
     if findings.problems or config is None:
         raise ConfigError(source, findings.problems)
-    return _resolve_paths(config, folder or Path())
+    return _resolve_paths(config, folder or Path(), source)
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -61,9 +66,11 @@ def shipped_configs() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+def _resolve_paths(config: RunConfig, folder: Path, source: str) -> RunConfig:
+    start = config.genome.start
     genome = config.genome.model_copy(
         update={
+            **({"start": _read_start(start, folder, source)} if start is not None else {}),
             "models": [_resolve(model, folder) for model in config.genome.models],
             "base_model": config.genome.base_model and _resolve(config.genome.base_model, folder),
         }
@@ -71,10 +78,32 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     return config.model_copy(
         update={
             "genome": genome,
+            "search": _resolve_search(config.search, folder),
             "tasks": [_resolve_task(task, folder) for task in config.tasks],
             "task_search_path": [_resolve(path, folder) for path in config.task_search_path],
         }
     )
+
+
+def _read_start(start: str | dict[str, Any], folder: Path, source: str) -> dict[str, Any]:
+    """Return the document of a merge: what a run begins at is kept with it, not where it lay."""
+    if isinstance(start, str):
+        place = Path(_resolve(start, folder))
+        files = [place / name for name in START_FILES] if place.is_dir() else [place]
+        found = [file for file in files if file.is_file()]
+        if not found:
+            wanted = f"holds no {' and no '.join(START_FILES)}" if place.is_dir() else "is no file"
+            raise ConfigError(source, [Problem("genome.start", f"{start} {wanted}")])
+        return load_recipe(found[0], lenient=True).to_document()
+    recipe, _ = parse_recipe(start, "genome.start", lenient=True)
+    named = recipe.rename_models(lambda m: _resolve(m, folder) if isinstance(m, str) else m)
+    return named.to_document()
+
+
+def _resolve_search(search: SearchSettings, folder: Path) -> SearchSettings:
+    kind = SEARCHERS.get(search.algorithm)
+    options = kind.resolve_paths(search.options, lambda path: _resolve(path, folder))
+    return search.model_copy(update=options)
 
 
 def _resolve_task(task: TaskSettings, folder: Path) -> TaskSettings:

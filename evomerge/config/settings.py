@@ -1,10 +1,11 @@
 """What a run file may say, as pydantic reads it."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
+from evomerge.genome.techniques import STAGES, USUAL, MaskStrategy
 from evomerge.recipe.schema import Document
 
 DType = Literal["float32", "float16", "bfloat16"]
@@ -19,18 +20,29 @@ RUN_WIDE = (
 class GenomeSettings(Document):
     """What may vary: mergekit-evolve's `genome:` block, and a few keys more.
 
-    `space` says what is searched: the weights of a merge; paths through the layers of all models,
-    of which the first gives both ends; one choice a depth; the weights, and then paths through the
-    winner and each model; or a merge and a path through it at once.
+    `space` says what is searched: the weights of a merge; the part of every founder, which are the
+    models and the base, in every layer; paths through the layers of all models, of which the first
+    gives both ends; one choice a depth; the weights, and then paths through the winner and each
+    model; a merge and a path through it at once; or the `techniques` of a tournament, where
+    `technique_starts` says with which values of their parameters they begin, and a share of
+    `mask_rate` of every task vector is dropped before it is added.
+
+    `start` is a merge at which the search begins: a recipe, or a file or run folder that holds one.
+    `refine` lists sizes of layer groups, coarse to fine: each is searched around what the one
+    before has found, while the validation items see progress.
     """
 
-    space: Literal["parameters", "data_flow", "depth_wise", "both", "joint"] = "parameters"
-    models: list[str] = Field(min_length=1)
+    space: Literal[
+        "parameters", "ancestry", "data_flow", "depth_wise", "both", "joint", "techniques"
+    ] = "parameters"
+    models: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
     merge_method: str | None = None
     base_model: str | None = None
     layer_granularity: int = Field(default=0, ge=0)
+    refine: list[int] = Field(default_factory=list)
     filters: dict[str, list[str]] | list[str] | None = None
     own_embeddings: bool = True
+    start: str | dict[str, Any] | None = None
     normalize: bool | None = None
     allow_negative_weights: bool = False
     smooth: bool = False
@@ -51,6 +63,11 @@ class GenomeSettings(Document):
     together: int = Field(default=2, ge=1)
     skip: bool = True
     exportable: bool = True
+    techniques: list[str] = Field(default=list(USUAL))
+    technique_starts: dict[str, dict[str, float | list[float]]] = Field(default_factory=dict)
+    mask_rate: float = Field(default=0.0, ge=0.0, le=0.99, allow_inf_nan=False)
+    mask_strategy: MaskStrategy = "random"
+    mask_rescale: bool = False
 
     @property
     def merges(self) -> bool:
@@ -60,7 +77,9 @@ class GenomeSettings(Document):
     @property
     def has_paths(self) -> bool:
         """Tell whether paths are searched."""
-        return self.space != "parameters"
+        if self.space == "techniques":
+            return any(name in STAGES["stacking"] for name in self.techniques)
+        return self.space not in ("parameters", "ancestry")
 
     @property
     def in_stages(self) -> bool:
@@ -86,7 +105,8 @@ class TaskSettings(Document):
     """A task: its items, its evaluator (whose options stand beside), its weight.
 
     Without an evaluator it is a task of lm-evaluation-harness, which knows its own items. A
-    negative weight asks for less of a score that is better when higher.
+    negative weight asks for less of a score that is better when higher; one of weight 0 is only
+    bounded, by `constraints`.
     """
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
@@ -99,8 +119,8 @@ class TaskSettings(Document):
     @field_validator("weight")
     @classmethod
     def _weight_weighs(cls, weight: float) -> float:
-        if abs(weight) < 1e-6:
-            raise ValueError("a task without weight counts for nothing; leave it out")
+        if 0.0 < abs(weight) < 1e-6:
+            raise ValueError("so small a weight counts for nothing; leave the task out")
         return weight
 
     @property
@@ -110,12 +130,16 @@ class TaskSettings(Document):
 
 
 class SearchSettings(Document):
-    """A searcher (whose options stand beside) and its budget."""
+    """A searcher (whose options stand beside) and its budget.
+
+    After `seconds` of wall time no more candidates are asked for.
+    """
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
     algorithm: str = "cma"
     evaluations: int = Field(default=200, ge=1, le=10**9)
+    seconds: float | None = Field(default=None, gt=0, le=1e9, allow_inf_nan=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -146,13 +170,17 @@ class RacingSettings(Document):
 
 
 class ExecutorSettings(Document):
-    """Where candidates are tried: as many at once as cores, in the processor's own arithmetic."""
+    """Where candidates are tried: as many at once as cores, in the processor's own arithmetic.
+
+    With `bits`, each is written to a temporary folder and loaded in so many bits a weight.
+    """
 
     name: str = "processes"
     workers: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     device: str | None = None
     arithmetic: DType | None = None
+    bits: Literal[4, 8] | None = None
     timeout: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
 
 
@@ -161,7 +189,9 @@ class RunConfig(Document):
 
     `objectives` names the tasks that are goals of their own; without it there is one goal, the
     weighted mean of all tasks, or each task is one where the searcher is for several. `constraints`
-    says what a task must at least have: a number, 'parent' (the best of them) or 'parent - 0.01'.
+    says what a task must at least have, in its own unit (at most, where lower is better): a number,
+    'parent' (the best of them) or 'parent - 0.01'.
+    Without `export` the winner stays a recipe, `best_config.yaml`.
 
     The keys `limit` (of search items), `num_fewshot`, `shuffle` (passed over in its own files, else
     refused: items are always drawn by seed), `random_init`, `apply_chat_template` and
@@ -178,6 +208,7 @@ class RunConfig(Document):
     objectives: list[str] = Field(default_factory=list)
     constraints: dict[str, float | str] = Field(default_factory=dict)
     finalists: int = Field(default=5, ge=1)
+    export: bool = True
     effort: Literal["quick", "normal", "thorough"] = "normal"
     racing: RacingSettings | bool | None = None
     estimator: Literal["mean", "control_variate", "item_response"] = "mean"
@@ -192,6 +223,13 @@ class RunConfig(Document):
     gen_kwargs: dict[str, Any] | str | None = None
     shuffle: bool = False
     random_init: bool = False
+
+    @field_validator("constraints", mode="before")
+    @classmethod
+    def _bounds_are_no_switches(cls, bounds: Any) -> Any:
+        if isinstance(bounds, dict) and any(isinstance(value, bool) for value in bounds.values()):
+            raise ValueError("a bound is a number, 'parent' or the like of 'parent - 0.01'")
+        return bounds
 
     @field_validator("name")
     @classmethod

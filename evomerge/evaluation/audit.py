@@ -47,6 +47,9 @@ SHARES = {
 }
 """Measures that are shares of answers, less is better, and how people are told of them."""
 
+MEASURES = ("answers", "mean_tokens", *SHARES, "nonfinite")
+"""Everything an audit may measure; what never came up is not among a model's measures."""
+
 
 class Audit:
     """Counts what looks wrong about one model's answers to one task.

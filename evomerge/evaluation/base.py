@@ -30,6 +30,7 @@ class Evaluator(ABC):
         at_once: whether it must be asked about all items of a candidate in one call.
         holds_out: whether the splits are asked different things; else nothing is unseen.
         identity: what its scores depend on besides its options, such as a judge's source.
+        context: tokens that a model must at least read at once; 0 where any number will do.
         published: the public test set that its items are, all of them; empty if they are not.
         search_split: of its own data set, from which search and validation items come: 'test' if
             that has to be divided; empty where the items are the user's.
@@ -44,6 +45,7 @@ class Evaluator(ABC):
     per_item: bool = True
     at_once: bool = False
     holds_out: bool = True
+    context: int = 0
     published: str = ""
     search_split: str = ""
     identity: str = ""

@@ -5,10 +5,9 @@ from evomerge.config import GenomeSettings
 from evomerge.engine import Models, make_plan
 from evomerge.errors import RecipeError
 from evomerge.evolve.trials import Trial
+from evomerge.genome.starting_points import TASK_ARITHMETIC
 from evomerge.recipe import Recipe, Slice, Source, Tokenizer, constant
 from evomerge.recipe.model import freeze_parameters
-
-TASK_ARITHMETIC = (0.3, 0.5, 0.7, 1.0)
 
 
 def find_baselines(

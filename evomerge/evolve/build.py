@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,9 @@ from evomerge.config import GenomeSettings, RunConfig
 from evomerge.engine import Models
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import EVALUATORS
-from evomerge.evolve.phases import Encoding, plan_phases
+from evomerge.evolve.encodings import Encoding
+from evomerge.evolve.local_language_model import LocalLanguageModel
+from evomerge.evolve.phases import plan_phases
 from evomerge.evolve.tasks import build_tasks
 from evomerge.executors import EXECUTORS, Executor
 from evomerge.recipe import Recipe, is_path
@@ -23,6 +25,10 @@ from evomerge.space import SearchSpace
 __all__ = ["Setup", "build_executor", "build_genome", "build_searcher", "build_tasks"]
 
 WORK = "evomerge.evolve.candidate:make_work"
+FINER = 0.5
+"""Step size of a phase that refines another, to that of a first one."""
+STEPS = ("sigma", "sigma_low", "sigma_high", "mutation_rate")
+"""Options of searchers that say how far they step."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,12 @@ def build_genome(config: RunConfig, models: Models) -> Encoding:
 
 
 def build_searcher(
-    config: RunConfig, space: SearchSpace, phase: int = 0, folder: Path | None = None
+    config: RunConfig,
+    space: SearchSpace,
+    phase: int = 0,
+    folder: Path | None = None,
+    *,
+    refines: bool = False,
 ) -> Searcher:
     """Make the searcher.
 
@@ -64,6 +75,7 @@ def build_searcher(
         space: what is searched.
         phase: number of the part of the search, each of which has draws of its own.
         folder: of the run, for searchers that keep a log; None where nothing is searched.
+        refines: it begins at the winner of the phase before, and with smaller steps.
 
     Raises:
         ConfigError: an option has an impossible value.
@@ -71,14 +83,43 @@ def build_searcher(
     settings = config.search
     make: Callable[..., Searcher] = SEARCHERS.get(settings.algorithm)
     options = settings.options
-    if config.random_init and "mean" in inspect.signature(make).parameters:
+    if refines:
+        options = _narrow(options, inspect.signature(make).parameters)
+    elif config.random_init and "mean" in inspect.signature(make).parameters:
         options = {"mean": "random"} | options
+    if config.genome.start is not None and "warm_start" in inspect.signature(make).parameters:
+        options = {"warm_start": True} | options  # the start itself is tried, too
     if folder and "log" in inspect.signature(make).parameters:
         options = {"log": folder / f"exchanges-{phase}.jsonl"} | options
+    asks = "ask" in inspect.signature(make).parameters and not options.get("replay")
+    if asks and options.get("backend") == "local":
+        options = {"ask": _open_local_model(options)} | options
     try:
         return make(space, seed=config.seed + phase, **options)
     except (TypeError, ValueError, AssertionError) as error:
         raise ConfigError("run file", [Problem("search", str(error) or "bad option")]) from None
+
+
+def _narrow(options: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    """Return options for a search around a point that its space knows: no mean, half the step."""
+    kept = {name: value for name, value in options.items() if name != "mean"}
+    for name in STEPS:
+        if name in known and (step := kept.get(name, known[name].default)):
+            kept[name] = step * FINER  # a searcher may do without: None
+    return kept
+
+
+def _open_local_model(options: Mapping[str, Any]) -> LocalLanguageModel:
+    """Return the model that a searcher asks for advice.
+
+    Raises:
+        ConfigError: none is named.
+        CheckpointError: there is no such model.
+    """
+    if not options.get("model"):
+        told = "field required: the local backend asks a model of this machine"
+        raise ConfigError("run file", [Problem("search.model", told)])
+    return LocalLanguageModel(options["model"], options.get("max_tokens"))
 
 
 @contextmanager

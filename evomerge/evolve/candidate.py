@@ -21,7 +21,7 @@ from evomerge.evaluation.task import SEALED
 from evomerge.evolve.attempt import Attempt
 from evomerge.evolve.baselines import pass_through
 from evomerge.evolve.build import Setup, build_tasks, is_compact_form, needs_models
-from evomerge.evolve.live import LiveModel, exported
+from evomerge.evolve.live import LiveModel, QuantizedModel, exported
 from evomerge.evolve.live_paths import LivePaths, find_merges
 from evomerge.evolve.racing import Course
 from evomerge.recipe import is_path
@@ -49,9 +49,11 @@ class Worker:
         self._tasks = {task.name: task.without(SEALED) for task in build_tasks(config)}
         self._open = False
         arithmetic = config.executor.arithmetic
-        self._live = LiveModel(device, arithmetic, seed=config.seed)
+        self._live: LiveModel | QuantizedModel = LiveModel(device, arithmetic, seed=config.seed)
         self._paths: LivePaths | None = None
-        if config.genome.has_paths:
+        if config.executor.bits:
+            self._live = QuantizedModel(device, config.executor.bits, seed=config.seed)
+        elif config.genome.has_paths:
             models = {name: pass_through(config.genome, name) for name in config.genome.models}
             self._paths = LivePaths(models, device, arithmetic, seed=config.seed)
         self._cold = needs_models(config)

@@ -82,7 +82,8 @@ def _check(
     if not asked:
         return
     settings = config.executor
-    model = load_folder(folder, settings.device or find_device(), settings.arithmetic)
+    device = settings.device or find_device()
+    model = load_folder(folder, device, settings.arithmetic, bits=settings.bits)
     by_harness = {t.name: isinstance(t.evaluator, LmEval) for t in asked}
     items = {t.name: t.items["test"][: None if by_harness[t.name] else FEW] for t in asked}
     if progress:

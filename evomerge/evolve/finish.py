@@ -24,6 +24,7 @@ from evomerge.evolve.comparison import Scores
 from evomerge.evolve.confirmation import confirm
 from evomerge.evolve.drift import Drift, collect_texts
 from evomerge.evolve.drift_record import record_drift
+from evomerge.evolve.origins import say_origin
 from evomerge.evolve.tasks import build_tasks
 from evomerge.evolve.trials import Trial, Trials
 from evomerge.evolve.verdict import Verdict, reach_verdict
@@ -75,7 +76,13 @@ def face_baselines(
         failures=describe_failures(trials.store.candidates("search")),
         flags=find_suspicions(audits[0], audits[1 : 1 + len(parents)]),
     )
-    return replace(verdict, path=describe_path(winner.recipe) if is_path(winner.recipe) else "")
+    found = [row for row in trials.store.candidates("search") if row.label == winner.label]
+    said = say_origin(winner.label, found[0].origin) if found else ""
+    return replace(
+        verdict,
+        sentence=" ".join(filter(None, [verdict.sentence, said])),
+        path=describe_path(winner.recipe) if is_path(winner.recipe) else "",
+    )
 
 
 def export(
@@ -107,26 +114,17 @@ def export(
     Raises:
         OutputError: what was written is not what was planned.
     """
-    baked = has_scales(recipe) and not compact
-    try:
-        best = merge(
-            recipe,
-            folder / BEST,
-            seed=config.seed,
-            replace=True,
-            compact=compact,
-            verdict=verdict.sentence,
-            progress=progress,
-        )
-    except (CheckpointError, RecipeError) as error:
-        if not baked:
-            raise
-        told = UNBAKED.format(reason=" ".join(str(error).split()))
-        logger.warning("%s", told)
-        verdict = verdict.add_check(told, ())
-        return export(
-            recipe, folder, config, verdict=verdict, scores=scores, compact=True, progress=progress
-        )
+    best, note = write_merge(
+        recipe,
+        folder / BEST,
+        config,
+        told=verdict.sentence,
+        compact=compact,
+        replace=True,
+        progress=progress,
+    )
+    verdict = verdict.add_check(note, ()) if note else verdict
+    baked = has_scales(recipe) and not compact and not note
     if not Checkpoint(str(best)).entries:
         raise OutputError(f"{best} holds no tensors after the export")
     drift = _measure_drift(recipe, best, config, progress) if baked else None
@@ -135,6 +133,58 @@ def export(
     text = card.read_text(encoding="utf-8")
     write_text(card, text.replace(verdict.sentence, confirmed.sentence, 1))
     return best, replace(confirmed, drift=drift.to_values() if drift else None)
+
+
+def write_merge(
+    recipe: Recipe,
+    target: Path,
+    config: RunConfig,
+    *,
+    told: str,
+    compact: bool = False,
+    replace: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Path, str]:
+    """Merge as a run does; a path whose scales do not fit into the weights is written compact.
+
+    Args:
+        recipe: of the merge.
+        target: the folder to make.
+        config: of the run.
+        told: what its card says of it, Markdown.
+        compact: whether a path keeps every layer once.
+        replace: whether an existing folder is replaced.
+        progress: told of every tensor.
+
+    Returns:
+        The folder, and why it is compact although it was not to be; empty where it is not.
+    """
+    try:
+        folder = merge(
+            recipe,
+            target,
+            seed=config.seed,
+            replace=replace,
+            compact=compact,
+            verdict=told,
+            progress=progress,
+        )
+    except (CheckpointError, RecipeError) as error:
+        if compact or not has_scales(recipe):
+            raise
+        note = UNBAKED.format(reason=" ".join(str(error).split()))
+        logger.warning("%s", note)
+        folder, _ = write_merge(
+            recipe,
+            target,
+            config,
+            told=f"{told} {note}",
+            compact=True,
+            replace=replace,
+            progress=progress,
+        )
+        return folder, note
+    return folder, ""
 
 
 def _measure_drift(

@@ -71,7 +71,34 @@ class LiveModel:
         return model, Resident(module, self._models)
 
 
-def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "TransformersModel":
+class QuantizedModel:
+    """Recipes in few bits: each is written to a temporary folder, and loaded from there.
+
+    Args:
+        device: where the model lives.
+        bits: 8 or 4.
+        seed: of random masks.
+    """
+
+    def __init__(self, device: str, bits: int, *, seed: int = 0) -> None:
+        self._device, self._bits, self._seed = device, bits, seed
+
+    def prepare(self, recipe: Recipe) -> None:
+        """Do nothing: the model depends on its weights."""
+
+    def realise(self, recipe: Recipe) -> "TransformersModel":
+        """Return the result of a recipe.
+
+        Raises:
+            EvoMergeException: it cannot be written or loaded.
+        """
+        with exported(recipe, seed=self._seed) as folder:
+            return load_folder(folder, self._device, bits=self._bits)
+
+
+def load_folder(
+    folder: Path, device: str, arithmetic: str | None = None, *, bits: int | None = None
+) -> "TransformersModel":
     """Load a model folder or GGUF file as transformers does.
 
     No code in a folder is run but what `evomerge merge --compact` has written there.
@@ -80,6 +107,7 @@ def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "Tr
         folder: or file.
         device: where the model lives.
         arithmetic: dtype it computes in; the fastest one here for its own dtype if None.
+        bits: of its matrices' weights, 8 or 4; as they are if None.
 
     Raises:
         CheckpointError: transformers cannot load it.
@@ -88,7 +116,7 @@ def load_folder(folder: Path, device: str, arithmetic: str | None = None) -> "Tr
     from evomerge.inference.transformers_model import TransformersModel
 
     trust = is_compact(folder)
-    module = load_model(folder, device, arithmetic=arithmetic or "fastest", trust=trust)
+    module = load_model(folder, device, arithmetic=arithmetic or "fastest", trust=trust, bits=bits)
     return TransformersModel(module, load_tokenizer(folder))
 
 

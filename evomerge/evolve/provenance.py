@@ -8,7 +8,7 @@ from evomerge.checkpoints.locate import ZOO
 from evomerge.config import RunConfig
 from evomerge.engine import Models
 from evomerge.errors import StoreError
-from evomerge.evolve.prepare import Preparation
+from evomerge.evolve.prepare import RUN_FILE, Preparation
 from evomerge.recipe import write_yaml
 from evomerge.store import RunRow, RunStore
 
@@ -42,7 +42,7 @@ def record_run(store: RunStore, config: RunConfig, preparation: Preparation) -> 
     }
     document = config.model_dump(mode="json")
     try:
-        (store.folder / "config.yml").write_text(write_yaml(document), encoding="utf-8")
+        (store.folder / RUN_FILE).write_text(write_yaml(document), encoding="utf-8")
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreError(f"{store.folder} cannot be written: {reason}", "Check the disk") from error

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from evomerge.config import RacingSettings, RunConfig
+from evomerge.config.goals import find_need
 from evomerge.errors import ConfigError, Problem
 from evomerge.evaluation import Task
 from evomerge.evolve.objective import weigh
@@ -191,7 +192,8 @@ def settle_racing(config: RunConfig, tasks: Sequence[Task]) -> RunConfig:
     asked = config.racing
     settings = asked if isinstance(asked, RacingSettings) else RacingSettings()
     items = draw_items(tasks, "search", batch=config.items.batch)
-    reason = "it is off" if asked is False else _find_obstacle(tasks, items, settings.first)
+    obstacle = find_need(config) or _find_obstacle(tasks, items, settings.first)
+    reason = "it is off" if asked is False else obstacle
     if reason and asked:
         raise ConfigError("run file", [Problem("racing", reason)])
     if reason and config.estimator != "mean":

@@ -2,15 +2,25 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evomerge.checkpoints.writer import check_target
-from evomerge.config import RunConfig, apply_effort, load_config, parse_config
-from evomerge.errors import EvaluationError, StoreError
+from evomerge.config import (
+    Bound,
+    RunConfig,
+    apply_effort,
+    load_config,
+    name_goals,
+    parse_config,
+    read_bound,
+)
+from evomerge.errors import ConfigError, EvaluationError, Problem, StoreError
+from evomerge.evolve.best_config import keep_best
+from evomerge.evolve.bounds import PROBE, refuse_failures, settle_bounds
 from evomerge.evolve.build import build_executor, is_compact_form
 from evomerge.evolve.census import take_census
 from evomerge.evolve.comparison import Scores
@@ -18,15 +28,19 @@ from evomerge.evolve.expedition import search_all
 from evomerge.evolve.finalists import choose_winner
 from evomerge.evolve.finish import BEST, export, face_baselines, search_scores
 from evomerge.evolve.forecast import Forecast, make_forecast
+from evomerge.evolve.front import find_front
 from evomerge.evolve.loop import Incumbent
+from evomerge.evolve.objective import Goals, judge
 from evomerge.evolve.prepare import Preparation, prepare
 from evomerge.evolve.provenance import record_run, refuse_changes
 from evomerge.evolve.racing import Heat, draw_items, find_race, settle_racing
 from evomerge.evolve.tasks import build_tasks
+from evomerge.evolve.tradeoff import tell_tradeoff
 from evomerge.evolve.trials import Trials
 from evomerge.evolve.verdict import Verdict, read_verdict
 from evomerge.executors import Executor
 from evomerge.recipe import Recipe, fingerprint_recipe
+from evomerge.records import Evaluated
 from evomerge.store import FILE, RunStore, open_store
 from evomerge.types import Progress
 
@@ -39,7 +53,8 @@ class RunResult:
 
     Attributes:
         folder: of the run.
-        best: folder of the winner, which transformers loads; None where no model was judged.
+        best: folder of the winner, which transformers loads; None where no model was judged, or
+            none was asked for.
         verdict: what to believe of it.
         wall_seconds: over all sittings.
         cpu_seconds: over all sittings and processes.
@@ -83,7 +98,7 @@ def evolve(
     if declared is not config:
         config, preparation = declared, replace(preparation, tasks=build_tasks(declared))
     config = settle_racing(config, preparation.tasks)
-    if preparation.judges_models:
+    if preparation.judges_models and config.export:
         check_target(folder / BEST, expected_bytes=preparation.model_bytes, replace=True)
     with open_store(folder, write=True) as store:
         record_run(store, config, preparation)
@@ -142,12 +157,12 @@ def _carry_on(
     try:
         with _metered(store), build_executor(config) as executor:
             found = _evolve(store, config, preparation, executor, progress, tell_forecast)
-    except EvaluationError:
+    except (ConfigError, EvaluationError):
         store.finish("failed")
         raise
     verdict, recipe, scores = found
     best = None
-    if preparation.judges_models:
+    if preparation.judges_models and config.export:
         best, verdict = export(
             recipe,
             store.folder,
@@ -174,7 +189,9 @@ def _evolve(
     tasks = preparation.tasks
     names = [name for name in [config.genome.base_model, *config.genome.models] if name]
     fingerprints = preparation.models.fingerprints(names)
-    trials = Trials(store, tasks, executor, fingerprints, config.seed, progress, config.estimator)
+    goals = Goals(name_goals(config, {task.name: task.weight for task in tasks}))
+    estimator = config.estimator
+    trials = Trials(store, tasks, executor, fingerprints, config.seed, progress, estimator, goals)
     forecast, incumbent = _probe(config, preparation, trials, executor.workers, progress)
     if tell_forecast:
         tell_forecast(forecast)
@@ -182,6 +199,7 @@ def _evolve(
         config, preparation.phases, trials, incumbent=incumbent, progress=progress
     )
     winner, validated = choose_winner(finalists, trials, progress)
+    keep_best(winner.recipe, store.folder)
     fingerprint = fingerprint_recipe(winner.recipe, fingerprints, config.seed)
     verdict = face_baselines(
         winner,
@@ -189,8 +207,16 @@ def _evolve(
         preparation.defaults,
         trials,
         search_score=search_scores(store.candidates("search")).get(fingerprint),
-        validation_score=validated.objectives[0],
+        validation_score=validated.rank_key[-1],
         progress=progress,
+    )
+    front = find_front(store.candidates("validation"))
+    verdict = tell_tradeoff(
+        verdict,
+        tasks,
+        goals=goals.names,
+        bounds=_read_bounds(config),
+        front=len(front.rows) if front else 0,
     )
     return verdict, winner.recipe, trials.item_scores(fingerprint, "test")
 
@@ -211,22 +237,21 @@ def _probe(
     if progress:
         progress.begin("parents", len(parents))
     heat = Heat(draw_items(trials.tasks, "search"), race)
-    results = trials.run("probe", 0, parents, "search", heat)
+    results = trials.run(PROBE, 0, parents, "search", heat)
     if progress:
         progress.end()
-    for trial, result in zip(parents, results, strict=True):
-        if result.failure:
-            raise EvaluationError(
-                f"{trial.label} cannot be evaluated: {result.failure}",
-                "Mend the task or the model, and start again",
-            )
+    refuse_failures(parents, results)
+    _refuse_unmeasured(config, results)
+    trials.goals = settle_bounds(_read_bounds(config), trials, parents, results, progress)
+    judged = [judge(trials.tasks, result.measures, trials.goals) for result in results]
+    results = [replace(r, violation=w.violation) for r, w in zip(results, judged, strict=True)]
     best = max(range(len(results)), key=lambda k: (results[k].rank_key, -k))
     forecast = make_forecast(
-        trials.store.candidates("probe"),
+        trials.store.candidates(PROBE, 0),
         preparation.tasks,
         genes=preparation.rehearsal.genes,
         candidates=config.search.evaluations,
-        finalists=config.finalists * len(preparation.phases),
+        finalists=config.finalists * max(1, len(trials.goals.names)) * len(preparation.phases),
         baselines=len(parents) + len(preparation.defaults),
         workers=workers,
         model_bytes=preparation.live_bytes if preparation.judges_models else 0,
@@ -236,6 +261,23 @@ def _probe(
         race=race,
     )
     return forecast, Incumbent(parents[best], results[best])
+
+
+def _refuse_unmeasured(config: RunConfig, parents: Sequence[Evaluated]) -> None:
+    """Raise a ConfigError for descriptors that no task has; the parents' results tell which."""
+    there = sorted(set.intersection(*(set(parent.measures) for parent in parents)))
+    problems = [
+        Problem(f"search.descriptors[{place}]", f"no task measures {name!r}; known: {told}")
+        for told in [", ".join(there)]
+        for place, name in enumerate(config.search.options.get("descriptors") or [])
+        if name not in there
+    ]
+    if problems:
+        raise ConfigError("run file", problems)
+
+
+def _read_bounds(config: RunConfig) -> dict[str, Bound]:
+    return {task: read_bound(value) for task, value in config.constraints.items()}
 
 
 @contextmanager

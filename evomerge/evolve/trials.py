@@ -9,7 +9,7 @@ from evomerge.errors import StoreError
 from evomerge.evaluation import Task
 from evomerge.evaluation.task import SEALED
 from evomerge.evolve.cohorts import gather
-from evomerge.evolve.objective import Goals, Worth, judge
+from evomerge.evolve.objective import Goals, Worth, average, judge, weigh_items
 from evomerge.evolve.racing import Heat, Places, draw_items, estimate_objective
 from evomerge.executors import Executor
 from evomerge.recipe import Recipe, fingerprint_recipe
@@ -61,7 +61,7 @@ class Trials:
         goals: what candidates are judged by.
 
     Attributes:
-        goals: the same; bounds that hang on the parents are known once those were evaluated.
+        goals: the same; bounds are known once the parents were evaluated.
     """
 
     def __init__(
@@ -148,8 +148,9 @@ class Trials:
 
     def audit(self, fingerprint: str, split: str) -> Mapping[str, Mapping[str, float]]:
         """Return what is on record of a merge's answers on a split: task -> measure -> value."""
-        rows = self.store.candidates(split)
-        return next((r.audit for r in rows if r.fingerprint == fingerprint and r.audit), {})
+        stages = ("probe", split) if split == "search" else (split,)
+        rows = self.store.candidates(fingerprint=fingerprint)
+        return next((row.audit for row in rows if row.stage in stages and row.audit), {})
 
     def _ask(self, stage: str, round_: int, trials: Sequence[Trial]) -> list[CandidateRow]:
         known = self.store.candidates(stage, round_)
@@ -267,7 +268,7 @@ class Trials:
         known = self.item_scores(outcome.fingerprint, split)
         scores = {name: {**known[name], **outcome.scores.get(name, {})} for name in known}
         scores = _only(scores, self.tasks, split, heat)
-        worth = judge(self.tasks, _means(scores), self.goals)
+        worth = judge(self.tasks, average(scores), self.goals, split)
         return worth, sum(map(len, scores.values()))
 
     def _note(self, stage: str, objective: float | None, steps: int) -> None:
@@ -287,7 +288,8 @@ class Trials:
             for task in self.tasks
             for key, score in found[task.name].items()
         }
-        audit = {f"{t}/{name}": v for t, found in row.audit.items() for name, v in found.items()}
+        known = row.audit or ({} if row.error else self.audit(row.fingerprint, split))
+        audit = {f"{t}/{name}": v for t, measured in known.items() for name, v in measured.items()}
         return Evaluated(
             trial.genome,  # type: ignore[arg-type]  # parents and defaults have no genome; no searcher is told of them
             tuple(row.goals.values()) or (objective,) * max(1, len(self.goals.names)),
@@ -297,7 +299,8 @@ class Trials:
             row.state == RACED_OUT,
             overall=objective,
             violation=row.violation,
-            measures=_means(found) | audit,
+            measures=average(found) | audit,
+            item_weights=weigh_items(self.tasks, found),
         )
 
 
@@ -308,11 +311,6 @@ def _is_open(row: CandidateRow) -> bool:
     what failed elsewhere is tried again by the next sitting.
     """
     return row.state == "asked" or (row.state == "failed" and row.stage not in SETTLED)
-
-
-def _means(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return task -> mean score, of the tasks that have any."""
-    return {name: math.fsum(all_.values()) / len(all_) for name, all_ in scores.items() if all_}
 
 
 def _only(

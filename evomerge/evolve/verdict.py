@@ -9,7 +9,7 @@ from evomerge.evaluation import Task
 from evomerge.evolve.comparison import Entry, Estimate, Line, Scores, compare
 from evomerge.statistics import Optimism, measure_optimism
 
-LISTS = ("untested", "seen", "marks", "flags", "lowered")
+LISTS = ("untested", "seen", "marks", "flags", "lowered", "missed")
 
 __all__ = ["Estimate", "Line", "Scores", "Verdict", "reach_verdict", "read_verdict"]
 
@@ -35,6 +35,8 @@ class Verdict:
         failures: how many candidates of the search failed, and mostly why; empty if none did.
         drift: how far the folder of a baked path is from the path, as `Drift` has it.
         path: the winner's layers in a line, where it is a path.
+        tradeoff: how the winner does goal by goal and by its bounds, where there are any.
+        missed: tasks whose bounds it does not keep on the test items.
     """
 
     sentence: str
@@ -53,11 +55,13 @@ class Verdict:
     failures: str = ""
     drift: Mapping[str, Any] | None = None
     path: str = ""
+    tradeoff: str = ""
+    missed: tuple[str, ...] = ()
 
     @property
     def doubtful(self) -> bool:
-        """Tell whether there is a reason to doubt what the numbers say."""
-        return bool(self.seen or self.marks or self.flags)
+        """Tell whether there is a reason to doubt what the numbers say, or a bound is missed."""
+        return bool(self.seen or self.marks or self.flags or self.missed)
 
     def add_check(self, check: str, suspicious: Sequence[str]) -> "Verdict":
         """Return the verdict that also tells how the exported folder was scored."""

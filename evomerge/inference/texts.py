@@ -38,7 +38,7 @@ class Texts:
         if len(self._encoded) + len(new) > MOST_TEXTS:
             self._encoded, new = {}, list(dict.fromkeys(texts))
         if new:
-            found = self._tokenizer(new)["input_ids"]
+            found = self._tokenizer(new, verbose=False)["input_ids"]  # what is too long is seen to
             self._encoded |= dict(zip(new, map(self._without_end, new, found), strict=True))
         return [self._encoded[text] for text in texts]
 

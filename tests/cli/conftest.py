@@ -20,6 +20,20 @@ def judge(recipe, items):
     return [1.0 - abs(weight - item["x"]) for item in items]
 """
 
+GOALS = """
+def weight(recipe):
+    found = recipe["models"][0].get("parameters", {}).get("weight", 0.5)
+    return found if isinstance(found, float) else found[-1]["value"]
+
+
+def low(recipe, items):
+    return [1.0 - weight(recipe) ** 2 - item["x"] for item in items]
+
+
+def high(recipe, items):
+    return [1.0 - (1.0 - weight(recipe)) ** 2 - item["x"] for item in items]
+"""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -103,6 +117,24 @@ def write_run(tmp_path: Path, tiny_llama: MakeModel) -> Callable[..., Path]:
         }
         file = tmp_path / "first.yml"
         file.write_text(write_yaml(document))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def write_goals(write_run: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Return write(**changes) -> run file of a run with two goals."""
+    (tmp_path / "goals.py").write_text(GOALS)
+
+    from evomerge.recipe import read_yaml, write_yaml
+
+    def write(**changes: Any) -> Path:
+        file = write_run(search={"algorithm": "nsga2", "evaluations": 16, "population": 8})
+        document = read_yaml(file.read_text(), "first.yml")
+        first = {**document["tasks"][0], "name": "low", "function": "goals.py:low"}
+        document["tasks"] = [first, {**first, "name": "high", "function": "goals.py:high"}]
+        file.write_text(write_yaml({**document, **changes}))
         return file
 
     return write

@@ -360,7 +360,7 @@ class TestRuns:
         assert answer.code == 1
         assert answer.error == (
             "the run 'first' exists already in runs. "
-            "Go on with `evomerge resume first`, or start another with --name"
+            "Go on with `evomerge resume first`, or give the new run another name or folder"
         )
 
     @pytest.mark.parametrize("verb", ["resume", "show"])

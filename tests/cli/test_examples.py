@@ -17,8 +17,8 @@ Run = Callable[..., Any]
 WriteRun = Callable[..., Path]
 PACKAGE = str(Path(__file__).parents[2])
 ORDER = (
-    "doctor", "ls", "cp", "validate", "merge", "extract-lora", "eval", "evolve", "resume", "runs",
-    "show",
+    "doctor", "ls", "cp", "validate", "merge", "extract-lora", "eval", "evolve", "tournament",
+    "resume", "runs", "show", "export",
 )  # fmt: skip
 
 

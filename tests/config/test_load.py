@@ -57,6 +57,23 @@ def test_every_evaluator_says_which_of_its_options_are_paths(
     assert module["function"] == "judges:score"
 
 
+def test_what_a_language_model_searches_by_is_found_beside_the_run_file(
+    document: Document, tmp_path: Path
+) -> None:
+    for name in ("mine", "before"):
+        (tmp_path / name).mkdir()
+    options = {"model": "mine", "replay": "before", "log": "said.jsonl"}
+    for backend, model in (("local", str(tmp_path / "mine")), ("openai", "mine")):
+        search = {"algorithm": "llm", "backend": backend, **options}
+        found = parse_config(document(search=search), folder=tmp_path).search.options
+        assert found == {
+            "backend": backend,
+            "model": model,
+            "replay": str(tmp_path / "before"),
+            "log": str(tmp_path / "said.jsonl"),
+        }
+
+
 def test_an_evaluator_of_someone_elses_has_its_paths_found_too(
     document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,7 +54,7 @@ def test_audit_of_every_candidate_is_stored_and_the_winners_is_shown(
         assert audit["mean_tokens"] == 1.0
         assert 0 <= audit["unparsed"] <= 1
     assert result.verdict.flags == ()  # the parents' answers are cut off, too
-    show(str(result.folder), tmp_path, 3, None, False)
+    show(str(result.folder), tmp_path, 3, None, pareto=False, archive=False, as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert "The winner's answers to sort: 8 answers of 1.0 tokens; 100.0% truncated" in shown
 

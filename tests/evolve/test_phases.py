@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from evomerge.config import GenomeSettings, RunConfig, parse_config
 from evomerge.engine import Models
 from evomerge.errors import ConfigError
-from evomerge.evolve.phases import Encoding, Phase, plan_phases, share_out
+from evomerge.evolve.encodings import Encoding
+from evomerge.evolve.phases import Phase, plan_phases, share_out
 from evomerge.recipe import Recipe, find_hops, is_path
 
 MakeModel = Callable[..., Path]

@@ -191,6 +191,14 @@ def test_racing_that_is_impossible_is_refused_when_asked_for_and_left_out_when_n
         assert find_race(settled) is None
 
 
+@pytest.mark.parametrize("algorithm", ["map_elites", "natural_niches"])
+def test_nothing_is_raced_where_an_archive_wants_whoever_is_unlike_the_best(algorithm: str) -> None:
+    config = parse_config({**CONFIG, "search": {"algorithm": algorithm}})
+    assert settle_racing(config, [make_task("a", 90)]).racing is False
+    with pytest.raises(ConfigError, match=f"racing: {algorithm} compares candidates that met ever"):
+        settle_racing(config.model_copy(update={"racing": True}), [make_task("a", 90)])
+
+
 @pytest.mark.parametrize(("racing", "items"), [(False, 31), (None, 5)])
 def test_estimator_is_refused_where_nobody_is_dropped(racing: bool | None, items: int) -> None:
     config = parse_config({**CONFIG, "racing": racing, "estimator": "control_variate"})

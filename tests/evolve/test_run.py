@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from evomerge.errors import EvaluationError, StoreError
+from evomerge.errors import ConfigError, EvaluationError, StoreError
 from evomerge.evaluation import SPLITS, read_items
 from evomerge.evolve import evolve, resume
 from evomerge.evolve.finish import describe_failures
@@ -219,7 +219,7 @@ def test_name_that_is_taken_is_refused_with_a_way_out(
 ) -> None:
     evolve(document(), runs=tmp_path)
     with pytest.raises(
-        StoreError, match=r"exists already in .* `evomerge resume run`, or .*--name"
+        StoreError, match=r"exists already in .* `evomerge resume .*run`, or .* name or folder"
     ):
         evolve(document(), runs=tmp_path)
 
@@ -346,3 +346,61 @@ def test_one_question_never_stands_in_two_splits_whatever_the_task(tmp_path: Pat
     ]
     assert asked[0] == asked[1]
     assert not asked[0]["search"] & asked[1]["test"]
+
+
+def test_descriptor_that_no_task_measures_ends_the_run_before_its_search(
+    document: MakeDocument, tmp_path: Path
+) -> None:
+    search = {"algorithm": "map_elites", "evaluations": 16, "descriptors": ["near/mean_tokens"]}
+    told = r"search.descriptors\[0\]: no task measures 'near/mean_tokens'; known: near$"
+    with pytest.raises(ConfigError, match=told):
+        evolve(document(search=search), runs=tmp_path)
+    assert not rows(tmp_path / "run", "search")
+    assert evolve(document(), runs=tmp_path).verdict.lines, "the name is free again"
+
+
+class Onlooker:
+    """Reads the best merge on disk whenever a candidate is done; may stop after some."""
+
+    def __init__(self, file: Path, left: int) -> None:
+        self.file, self.left = file, left
+        self.stage, self.seen = "", list[str]()
+
+    def begin(self, label: str, total: int) -> None:
+        """Note what is being done."""
+        assert total
+        self.stage = label
+
+    def advance(self, steps: int = 1, note: str = "") -> None:  # noqa: ARG002 - as it is called
+        if self.stage == "search":
+            there = self.file.exists()
+            self.seen.append(self.file.read_text(encoding="utf-8") if there else "")
+            self.left -= steps
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+    def end(self) -> None:
+        """Look on."""
+
+
+def test_the_best_merge_on_disk_never_goes_back_when_a_run_is_resumed(
+    document: MakeDocument, tmp_path: Path
+) -> None:
+    file = tmp_path / "run" / "best_config.yaml"
+    first, second = Onlooker(file, 13), Onlooker(file, 99)
+    with pytest.raises(KeyboardInterrupt):
+        evolve(document(), runs=tmp_path, progress=first)
+    assert len(set(first.seen)) > 1
+    stopped = file.read_text(encoding="utf-8")
+    resume("run", runs=tmp_path, progress=second)
+    assert set(second.seen[:13]) == {stopped}
+
+
+def test_parent_is_never_the_best_merge_on_disk(document: MakeDocument, tmp_path: Path) -> None:
+    """No search can begin at it; so the best candidate is there, though no better than they."""
+    onlooker = Onlooker(tmp_path / "run" / "best_config.yaml", 99)
+    evolve(document("return [0.5] * len(items)"), runs=tmp_path, progress=onlooker)
+    assert onlooker.seen[0] == ""
+    assert all("merge_method: linear" in seen for seen in filter(None, onlooker.seen))
+    assert "merge_method: linear" in onlooker.seen[-1]
+    assert "merge_method: linear" in onlooker.file.read_text(encoding="utf-8")

@@ -20,9 +20,9 @@ def counted(make: Make) -> tuple[Texts, list[str]]:
     class Counting:
         eos_token_id = tokenizer.eos_token_id
 
-        def __call__(self, several: list[str]) -> Any:
+        def __call__(self, several: list[str], **options: Any) -> Any:
             asked.extend(several)
-            return tokenizer(several)
+            return tokenizer(several, **options)
 
     return Texts(Counting(), 1), asked
 
@@ -51,3 +51,17 @@ def test_a_blank_belongs_to_the_word_after_it_and_no_context_is_empty(
     assert [context] == store.encode(["ab"])
     assert [tail] == store.encode([" cd"])
     assert (start, [whole]) == ([1], store.encode(["cd"]))
+
+
+def test_a_text_longer_than_the_context_is_no_matter_for_the_tokenizer(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import tokenization_utils_base
+
+    told: list[str] = []
+    monkeypatch.setattr(tokenization_utils_base.logger, "warning", told.append)
+    tokenizer = make("llama", bos=False).tokenizer
+    tokenizer.model_max_length = 4
+    [ids] = Texts(tokenizer, 1).encode(["abcdefgh " * 4])
+    assert len(ids) > 4
+    assert not told

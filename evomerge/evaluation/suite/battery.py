@@ -33,11 +33,15 @@ SHORT_ANSWER = r"(?i)\A\s*(?:(?:the )?answer(?: is)?:?\s*)?(?:(?:the|an?) )?([^\
 
 @dataclass(frozen=True)
 class Part:
-    """One test of the suite: its share in the overall score, what grades it, and how."""
+    """One test of the suite: its share in the overall score, what grades it, and how.
+
+    Its longest item, with the answer, fits into `context` tokens of usual length.
+    """
 
     weight: float
     kind: type[Evaluator]
     options: Mapping[str, Any] = field(default_factory=dict)
+    context: int = 128
 
     def make(self, apply_chat_template: Wanted) -> Evaluator:
         """Make what grades it; a chat template is for the parts that generate."""
@@ -48,7 +52,7 @@ class Part:
 
 PARTS: Mapping[str, Part] = {
     "perplexity": Part(0.2, BitsPerByte),
-    "coding": Part(0.15, Coding),
+    "coding": Part(0.15, Coding, context=256),
     "mathematics": Part(
         0.15,
         MGSM,
@@ -60,7 +64,7 @@ PARTS: Mapping[str, Part] = {
             "stop": ("\n\n", "\nQuestion"),
         },
     ),
-    "writing": Part(0.15, Writing),
+    "writing": Part(0.15, Writing, context=160),
     "coherence": Part(0.15, MultipleChoice),
     "zero_shot_classification": Part(0.1, MultipleChoice),
     "zero_shot_qa": Part(
@@ -107,6 +111,7 @@ class Suite(Evaluator):
             raise _unknown(self.part)
         self._grader = PARTS[self.part].make(apply_chat_template)
         self._file = files("evomerge.evaluation.suite") / "items" / f"{self.part}.jsonl"
+        self.context = PARTS[self.part].context
         self.higher_is_better = self._grader.higher_is_better
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 from evomerge.errors import EvaluationError, EvoMergeException, describe
 from evomerge.evaluation import Task
 from evomerge.evolve.comparison import Scores
+from evomerge.evolve.context import check_context
 from evomerge.evolve.measurement.contestants import Contestant, Opener, find_contestants
 from evomerge.evolve.measurement.model_facts import describe_model
 from evomerge.evolve.measurement.reported_tasks import REPORTED, find_tasks
@@ -129,6 +130,8 @@ def _measure(
     try:
         with opener.open(contestant, {task.evaluator.subject for task in tasks}) as subjects:
             facts = describe_model(subjects["model"]) if "model" in subjects else {}
+            if "model" in subjects:
+                check_context(tasks, "this model", subjects["model"].context_limit)
             for task in tasks:
                 tally = tallies[task.name] = Tally()
                 for done in count(task, subjects, tally):
