@@ -1,4 +1,5 @@
 # make demo   evolve the embedded family        make test   install what tests need, pass them
+# make test-extras  a search advised by SmolLM2 behind a real server, kept in SMOLLM2=FOLDER
 # make bench  where a candidate's seconds go (SMOLLM2=FOLDER of examples/smollm2/prepare.py)
 # make bench-kernels  the native kernels against torch and the machine's memory
 # make bench-merge  every merge method against mergekit and the machine: METHODS="linear ties",
@@ -7,6 +8,11 @@
 #                  SMOLLM2=FOLDER of examples/smollm2/prepare.py, BENCH="--quick"
 # make bench-dfs    candidates per second and searchers on paths, into docs/paths.md:
 #                   PATH_PARTS="throughput searchers", BENCH="--quick"
+# make bench-search  all searchers on the embedded family and what asking them costs, into
+#                    docs/search.md: SEARCH_PARTS="zoo overhead", RESULTS=FOLDER keeps the runs,
+#                    BENCH="--seeds 1 --write", BENCH="--quick"
+# make bench-llm    a search with a language model's advice, and without: LLM=FOLDER of a model,
+#                   BENCH="--seeds 3 --zoo-seeds 0"
 # make bench-paper  the table of docs/paper.md: FAMILIES=FOLDER keeps the models, BENCH="--quick"
 # Torch from another index (a CPU or a particular CUDA build):  make demo TORCH_INDEX=URL
 
@@ -22,12 +28,16 @@ SPARSE_GB ?= 0
 BENCH ?= --write
 PARTS ?= scorer racing estimators
 PATH_PARTS ?= throughput searchers
+SEARCH_PARTS ?= zoo overhead
+RESULTS ?= build/bench-search
 FAMILIES ?= build/alphabets
+LLM ?=
 BIN := $(VENV)/bin
 KERNELS := $(wildcard evomerge/tensor_ops/native/*.?pp)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench bench-kernels bench-merge bench-eval bench-dfs bench-paper clean
+.PHONY: demo test test-extras check bench bench-kernels bench-merge bench-eval bench-dfs bench-search \
+	bench-llm bench-paper clean
 
 demo: $(VENV)/installed
 	$(BIN)/evomerge demo
@@ -35,6 +45,9 @@ demo: $(VENV)/installed
 test: $(VENV)/tested check
 	$(BIN)/python -m pytest --cov --cov-report= -q
 	$(BIN)/python -m coverage report
+
+test-extras: $(VENV)/extended
+	SMOLLM2=$(SMOLLM2) $(BIN)/python -m pytest -m extras -q
 
 check: $(VENV)/tested
 	$(BIN)/ruff check .
@@ -59,6 +72,12 @@ bench-eval: $(VENV)/evaluated
 bench-dfs: $(VENV)/installed
 	$(BIN)/python benchmarks/paths.py --parts $(PATH_PARTS) $(BENCH)
 
+bench-search: $(VENV)/installed
+	$(BIN)/python benchmarks/search.py --parts $(SEARCH_PARTS) --results $(RESULTS) $(BENCH)
+
+bench-llm: $(VENV)/tested
+	$(BIN)/python benchmarks/llm_ablation.py $(if $(LLM),--model $(LLM)) $(filter-out --write,$(BENCH))
+
 bench-paper: $(VENV)/plotting
 	$(BIN)/python benchmarks/paper.py --families $(FAMILIES) $(BENCH)
 
@@ -78,6 +97,10 @@ $(VENV)/plotting: $(VENV)/installed
 
 $(VENV)/tested: $(VENV)/installed
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/extended: $(VENV)/tested
+	$(PIP) --editable '.[test-extras]'
 	touch $@
 
 clean:

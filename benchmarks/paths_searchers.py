@@ -18,8 +18,9 @@ import evomerge.zoo
 from evomerge.config import parse_config
 from evomerge.engine import Models
 from evomerge.evolve.build import build_searcher
+from evomerge.evolve.encodings import Encoding
 from evomerge.evolve.live import load_folder
-from evomerge.evolve.phases import Encoding, plan_phases, share_out
+from evomerge.evolve.phases import plan_phases, share_out
 from evomerge.inference.layer_path import LayerPool
 from evomerge.inference.prefix_tree import Population
 from evomerge.recipe import Hop, Recipe, find_hops, make_path

@@ -17,7 +17,7 @@ from evomerge.evaluation import EVALUATORS
 from evomerge.executors import EXECUTORS
 from evomerge.methods import METHODS
 from evomerge.methods.spec import MISSING, MethodSpec, ParameterSpec
-from evomerge.search import SEARCHERS
+from evomerge.search import SEARCHERS, Searcher
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- written by docs/generate.py -->\n\n"
@@ -30,6 +30,9 @@ in a recipe may be a number, a gradient over the layers, or a list of values wit
 
 All arithmetic is done in float32 or wider and rounded once to the result's dtype. Blocks are read
 as float32: of float64 models only what `passthrough` copies unscaled keeps its last digits.
+"""
+PLUG_INS_INTRODUCTION = """Merge methods have [a page of their own](methods.md). Which searcher for
+what, and how one is written and tested, is on [the searchers' page](search.md).
 """
 FILLED_IN = ("space", "seed", "target", "setup")
 
@@ -67,13 +70,25 @@ def write_methods_page() -> str:
 
 def write_plug_in_page() -> str:
     """Return the page of searchers, evaluators and executors."""
-    parts = ["# Plug-ins\n", "Merge methods have [a page of their own](methods.md).\n"]
+    parts = ["# Plug-ins\n", PLUG_INS_INTRODUCTION]
     for title, registry in _others():
         parts.append(f"## {title}\n")
         for name, plug_in in registry.items():
             parts.append(f"### {name}\n\n{_prose(plug_in)}\n")
+            parts.extend(_declarations(plug_in))
             parts.extend(_options(plug_in))
     return NOTE + "\n".join(parts)
+
+
+def _declarations(plug_in: type) -> Iterator[str]:
+    """Say what a searcher declares and the conformance suite tests."""
+    if issubclass(plug_in, Searcher):
+        (least, most), kinds = plug_in.goals, ", ".join(sorted(plug_in.kinds)).replace("_", "-")
+        goals = f"{least}" if least == most else f"{least} or more"
+        told = [f"Goals: {goals}.", f"Tested on: {kinds}." if kinds else ""]
+        told += ["Every candidate meets every item."] if plug_in.looks_at_items else []
+        paper = inspect.getdoc(sys.modules[plug_in.__module__]) or ""
+        yield f"{' '.join(filter(None, told))} Method: {paper.splitlines()[0]}\n"
 
 
 def _promises(method: MethodSpec) -> str:
