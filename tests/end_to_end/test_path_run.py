@@ -157,7 +157,8 @@ def test_what_paths_share_is_on_record_and_shown(
     layers = [row.layers for row in rows(staged.folder, "search") if row.phase == "layers"]
     run, asked = (sum(column) for column in zip(*layers, strict=True))
     assert 0 < run < asked
-    command(str(staged.folder), runs=Path("runs"), top=3, recipe=None, as_json=False)
+    shown = {"pareto": False, "archive": False, "as_json": False}
+    command(str(staged.folder), runs=Path("runs"), top=3, recipe=None, **shown)
     told = capsys.readouterr().out
     assert f"Layers (layers): {run:,} run of {asked:,} asked for" in " ".join(told.split())
 
